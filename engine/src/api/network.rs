@@ -17,11 +17,11 @@ use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, make_network, prune_networks, remove_network};
 use crate::container::{
-    ContainerRecord, USUAL, connect as connect_container, disconnect as disconnect_container,
+    ContainerRecord, USUAL, connect as connect_container, disconnect as disconnect_container, interfaces,
     network_settings, own_network_id,
 };
 use crate::error::Kind;
-use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
+use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
 use crate::time::{Moment, rfc3339};
 
 /// Networks that are always there, and their drivers.
@@ -76,9 +76,12 @@ impl Facts {
             // An ordinary user's are in user mode.
             Ok(None) | Err(_) => Vec::new(),
         };
+        let records = store.networks().list()?;
+        let named = |name: &str| NetworkRecords::find_in(&records, name).cloned();
         let mut containers = Vec::new();
         for record in ContainerRecord::list(store)? {
-            let settings = network_settings(store, &record, Vec::new());
+            let interfaces = interfaces(store, &record.id)?;
+            let settings = network_settings(store, &record, &interfaces, &named);
             containers.push((record, settings));
         }
         Ok(Facts { networks: found, containers })

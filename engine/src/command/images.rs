@@ -54,8 +54,8 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
     let filter = Filter::parse(&store, &arguments.texts("filter")?, arguments.operand(0)?)?;
-    tell_broken(&store.broken_images()?);
-    let mut records = store.images().list()?;
+    let (mut records, broken) = store.images_and_broken()?;
+    tell_broken(&broken);
     let mut wrong = Ok(());
     records.retain(|record| {
         filter.accepts(&store, record).unwrap_or_else(|error| {

@@ -89,7 +89,7 @@ pub use table::human_size;
 pub use top::processes_table;
 pub use volume::{note as note_volume, prune_volumes, volumes_in_use};
 
-use crate::container::{Outcome, sweep};
+use crate::container::{Outcome, Swept, sweep};
 use crate::error::{Error, Kind, Result, STATUS};
 use crate::message;
 use crate::store::{Broken, ContainerFolder, Environment, Place, Store};
@@ -169,11 +169,19 @@ impl Global {
     /// # Errors
     /// It cannot be opened or made.
     pub fn store(&self) -> Result<Store> {
+        self.store_and_containers().map(|(store, _)| store)
+    }
+
+    /// The same, with all containers, which were looked at meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be opened or made.
+    pub fn store_and_containers(&self) -> Result<(Store, Vec<Swept>)> {
         let (data, runtime) = (self.data_root.clone(), self.exec_root.clone());
         let user = rustix::process::geteuid();
         let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
-        sweep(&store, &mut |error| say(&format!("warning: {error}")))?;
-        Ok(store)
+        let swept = sweep(&store, &mut |error| say(&format!("warning: {error}")))?;
+        Ok((store, swept))
     }
 }
 

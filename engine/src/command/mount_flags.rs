@@ -3,8 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::container::size::parse_bytes;
-use crate::container::{Access, DeviceRequest, Mount, MountSource, check_volume_name};
+use crate::container::{Access, DeviceRequest, Mount, MountSource, Owners, check_volume_name};
 use crate::error::{Error, Kind, Result};
+
+/// Why box does not do what Podman's `U` asks for.
+const CHOWN: &str = "U: box gives no files of the host another owner; idmap=uids=STORED-SHOWN-COUNT shows them with another one, and a volume that is empty begins with the image's owners";
+
+/// Podman's `idmap` alone goes by the container's own ids.
+const IDMAP: &str = "idmap: root's containers have the host's ids, so that it must say which are shown as which: idmap=uids=STORED-SHOWN-COUNT;gids=STORED-SHOWN-COUNT";
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
@@ -19,16 +25,24 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
         _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
     };
     let is_path = source.starts_with(['/', '.']);
-    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
+    let (mut access, mut copies, mut propagation, mut owners) = (Access::ReadWrite, true, None, None);
     for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
         match flag {
             "ro" => access = Access::ReadOnly,
             "rw" => access = Access::ReadWrite,
             "nocopy" if !is_path => copies = false,
+            // Labels of SELinux: programs have the caller's, and get at what he gets at.
+            "z" | "Z" => {}
+            "U" => return Err(wrong(CHOWN)),
+            "idmap" => return Err(wrong(IDMAP)),
+            flag if flag.starts_with("idmap=") => {
+                let parsed = Owners::parse(&flag["idmap=".len()..]);
+                owners = Some(parsed.map_err(|what| wrong(&format!("idmap: {what}")))?);
+            }
             flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
             flag => {
                 return Err(wrong(&format!(
-                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
+                    "{flag}: must be ro, rw, z, Z, idmap=…, of a path a propagation such as rslave, or of a volume nocopy"
                 )));
             }
         }
@@ -43,7 +57,7 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
         MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
     };
     check_target(target).map_err(wrong)?;
-    Ok(Mount { source, destination: target.to_string(), access })
+    Ok(Mount { owners, ..Mount::new(source, target.to_string(), access) })
 }
 
 /// What is wrong with a place in the container.
@@ -90,7 +104,7 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
     let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
     // Docker: without a type it is a volume.
     let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
-    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
+    let (mut propagation, mut tmpfs, mut copies, mut owners) = (None, Vec::new(), true, None);
     for field in text.split(',') {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
         match (name, value) {
@@ -104,6 +118,12 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
             }
             ("volume-nocopy", "" | "true" | "1") => copies = false,
             ("volume-nocopy", "false" | "0") => copies = true,
+            ("U" | "chown", _) => return Err(wrong(CHOWN)),
+            ("idmap", "") => return Err(wrong(IDMAP)),
+            ("idmap", ranges) => {
+                let parsed = Owners::parse(ranges);
+                owners = Some(parsed.map_err(|what| wrong(&format!("idmap: {what}")))?);
+            }
             ("tmpfs-size", value) => {
                 let size = parse_bytes("tmpfs-size", value).map_err(|error| wrong(&error.to_string()))?;
                 tmpfs.push(format!("size={size}"));
@@ -123,7 +143,7 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
             }
             _ => {
                 return Err(wrong(&format!(
-                    "{field}: must be type, source, target, readonly, bind-propagation, volume-nocopy, tmpfs-size or tmpfs-mode, =…"
+                    "{field}: must be type, source, target, readonly, bind-propagation, idmap, volume-nocopy, tmpfs-size or tmpfs-mode, =…"
                 )));
             }
         }
@@ -147,7 +167,10 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
         (kind, _) => return Err(wrong(&format!("type={kind}: must be bind, volume or tmpfs"))),
     };
     check_target(&destination).map_err(wrong)?;
-    Ok(Mount { source, destination, access })
+    if owners.is_some() && matches!(source, MountSource::Tmpfs { .. }) {
+        return Err(wrong("idmap: memory is empty, and has no owners yet"));
+    }
+    Ok(Mount { owners, ..Mount::new(source, destination, access) })
 }
 
 /// `TARGET[:OPTIONS]`.
@@ -166,7 +189,7 @@ pub fn parse_tmpfs(text: &str) -> Result<Mount> {
         }
     }
     check_target(target).map_err(|what| Error::invalid(format!("--tmpfs {text}: {what}")))?;
-    Ok(Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access })
+    Ok(Mount::new(MountSource::Tmpfs { options: kept }, target.to_string(), access))
 }
 
 /// `HOST[:TARGET[:ACCESS]]`.

@@ -10,8 +10,8 @@ use super::table::{columns, human_size, shortened};
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, say, whole};
 use crate::container::{
-    ContainerRecord, ExposedPort, Health, HealthState, NetworkMode, Published, Status, arguments as program,
-    disk_usage, exposed_ports, published, span,
+    ContainerRecord, ExposedPort, Health, HealthState, NetworkMode, Published, Status, Swept,
+    arguments as program, disk_usage, exposed_ports, published, span,
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
@@ -77,7 +77,7 @@ struct Row {
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let store = global.store()?;
+    let (store, swept) = global.store_and_containers()?;
     let format = Format::parse(arguments.text("format")?)?;
     let last = match arguments.number::<i64>("last")? {
         _ if arguments.is_set("latest") => Some(1),
@@ -99,7 +99,7 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     filters.check("exited", "a status from 0 to 255", |value| value.parse::<u8>().is_ok())?;
     // Docker: whoever asks for a status means all that have it.
     let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
-    let mut rows = rows(&store, all)?;
+    let mut rows = rows(&store, swept, all);
     for name in ["publish", "expose"] {
         filters.check(name, "as 80, 80/udp or 8000-8010", |value| ports_of(value).is_some())?;
     }
@@ -144,10 +144,14 @@ fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
 }
 
 /// The newest first.
-fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
+fn rows(store: &Store, swept: Vec<Swept>, all: bool) -> Vec<Row> {
     let mut rows = Vec::new();
-    for folder in store.containers().list()? {
-        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
+    for Swept { folder, progress } in swept {
+        let status = match progress {
+            Some(progress) => Status::from(store, &folder, progress),
+            None => Status::of(store, &folder),
+        };
+        let Some(status) = whole(&folder, status) else { continue };
         if !all && !status.is_alive() {
             continue;
         }
@@ -169,7 +173,7 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         rows.push(Row { record, status, ports, health: health.map(|health| health.state), size: 0 });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
-    Ok(rows)
+    rows
 }
 
 fn ports(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! start, restart: containers that are there.
 
 use super::attach::{DETACH_KEYS, attaching};
-use super::stop::{SIGNAL_FLAG, TIME_FLAG, TIMEOUT_FLAG, patience, signal};
+use super::stop::{SIGNAL_FLAG, TIME_FLAG, TIMEOUT_FLAG, patience, signal, tell_waiting};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
 use crate::container::{
     Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take,
@@ -62,7 +62,7 @@ fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let (patience, signal) = (patience(arguments)?, signal(arguments)?);
     each(arguments, |name| {
-        stop(&store, &store.containers().find(name)?, patience, signal)?;
+        stop(&store, &store.containers().find(name)?, patience, signal, &mut tell_waiting)?;
         match take(&store, name)? {
             Taken::Own(own) => start_detached(&store, *own, &mut say),
             // Another command has started it.

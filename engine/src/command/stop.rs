@@ -1,5 +1,7 @@
 //! stop, kill, pause, unpause, wait: what is done to containers that run.
 
+use std::io::IsTerminal;
+
 use pillbox::Signal;
 
 use super::{Arguments, Command, Flag, Global, each, print, say};
@@ -93,6 +95,13 @@ pub fn signal(arguments: &Arguments) -> Result<Option<Signal>> {
     arguments.text("signal")?.map(parse).transpose()
 }
 
+/// Tells people what they wait for; programs have no use for it.
+pub fn tell_waiting(text: &str) {
+    if std::io::stderr().is_terminal() {
+        say(text);
+    }
+}
+
 /// Does something to each container that runs, and notes it.
 fn change(
     global: &Global,
@@ -112,7 +121,9 @@ fn change(
 fn stop(global: &Global, arguments: &Arguments) -> Result<u8> {
     let (patience, signal) = (patience(arguments)?, signal(arguments)?);
     let store = global.store()?;
-    each(arguments, |name| stop_container(&store, &store.containers().find(name)?, patience, signal))
+    each(arguments, |name| {
+        stop_container(&store, &store.containers().find(name)?, patience, signal, &mut tell_waiting)
+    })
 }
 
 fn kill(global: &Global, arguments: &Arguments) -> Result<u8> {

@@ -41,7 +41,7 @@ fn run(
     warn: &mut dyn FnMut(&pillbox::Warning),
 ) -> Result<u8> {
     let prepared = Timeline::measure(timeline, "prepare", || prepare(store, &own.folder, &own.record));
-    let Prepared { bundle, mut options, account, root: _ } = prepared?;
+    let Prepared { bundle, mut options, account, overlay: _ } = prepared?;
     if let Some(timeline) = timeline.cloned() {
         options = options.observe(move |name, from| timeline.add(name, from));
     }

@@ -16,7 +16,8 @@ use super::options::{
     Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
     Options, Restart, Rights, Seccomp, Sharing, USUAL,
 };
-use super::ports::{Published, published};
+use super::owners::Owners;
+use super::ports::{Published, interfaces, published_by};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
 use crate::digest::Digest;
@@ -44,6 +45,8 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
     let path = |name: &str| json!(folder.path().join(name));
     let names = |name: &str| json!(folder.names().join(name));
     let running = ExecRecord::running(store, &record.id)?;
+    let interfaces = interfaces(store, &record.id)?;
+    let named = |name: &str| store.networks().find(name).ok();
     Ok(json!({
         "Id": record.id,
         "Name": format!("/{}", record.name),
@@ -67,7 +70,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
-        "NetworkSettings": network_settings(store, &record, published(store, folder)?),
+        "NetworkSettings": network_settings(store, &record, &interfaces, &named),
     }))
 }
 
@@ -320,17 +323,23 @@ fn host_config(record: &ContainerRecord) -> Value {
 fn binds(mounts: &[Mount]) -> Value {
     let binds: Vec<String> = mounts
         .iter()
-        .filter_map(|Mount { source, destination, access }| {
+        .filter_map(|Mount { source, destination, access, owners }| {
             let from = match source {
                 MountSource::Bind { path, .. } => path.display().to_string(),
                 MountSource::Volume { name, is_anonymous: false, .. } => name.clone(),
                 _ => return None,
             };
-            let flags = if *access == Access::ReadWrite { "" } else { ":ro" };
+            let read_only = Some("ro".to_string()).filter(|_| *access == Access::ReadOnly);
+            let flags: Vec<String> = read_only.into_iter().chain(idmap(owners.as_ref())).collect();
+            let flags = if flags.is_empty() { String::new() } else { format!(":{}", flags.join(",")) };
             Some(format!("{from}:{destination}{flags}"))
         })
         .collect();
     if binds.is_empty() { Value::Null } else { json!(binds) }
+}
+
+fn idmap(owners: Option<&Owners>) -> Option<String> {
+    owners.map(|owners| format!("idmap={}", owners.text()))
 }
 
 fn tmpfs(mounts: &[Mount]) -> Value {
@@ -389,14 +398,16 @@ fn port_bindings(published: &[String]) -> Value {
 
 /// A mount as Docker describes it.
 pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
-    let Mount { source, destination, access } = mount;
+    let Mount { source, destination, access, owners } = mount;
     let is_writable = *access == Access::ReadWrite;
+    let read_only = Some("ro".to_string()).filter(|_| !is_writable);
+    let mode = read_only.into_iter().chain(idmap(owners.as_ref())).collect::<Vec<_>>().join(",");
     match source {
         MountSource::Bind { path, propagation } => json!({
             "Type": "bind",
             "Source": path,
             "Destination": destination,
-            "Mode": if is_writable { "" } else { "ro" },
+            "Mode": mode,
             "RW": is_writable,
             "Propagation": propagation.as_deref().unwrap_or("rprivate"),
         }),
@@ -406,7 +417,7 @@ pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
             "Source": store.volumes().path(name),
             "Destination": destination,
             "Driver": "local",
-            "Mode": if is_writable { "" } else { "ro" },
+            "Mode": mode,
             "RW": is_writable,
             "Propagation": "",
         }),
@@ -432,14 +443,16 @@ pub fn network_name(mode: &NetworkMode) -> String {
     }
 }
 
-/// What a container has of the network at this moment.
-pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Published>) -> Value {
-    let root = pillbox::Root::at(&store.place().runtime);
-    let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
-    // One that does not run is connected to nothing.
-    let interfaces = state.map(|state| state.network.0).unwrap_or_default();
+/// What a container has of the network at this moment: by these interfaces, of which one that does not run has none. `named` finds the
+/// record of a network.
+pub fn network_settings(
+    store: &Store,
+    record: &ContainerRecord,
+    interfaces: &[Interface],
+    named: &dyn Fn(&str) -> Option<NetworkRecord>,
+) -> Value {
     let mut ports: Map<String, Value> = Map::new();
-    for Published { host, port, protocol } in published {
+    for Published { host, port, protocol } in published_by(interfaces) {
         let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
         let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": host_port});
         if let Value::Array(bindings) = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]))
@@ -458,7 +471,7 @@ pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<
     for connection in record.options.network.connections() {
         let named = match connection.network.as_str() {
             USUAL => None,
-            name => store.networks().find(name).ok(),
+            name => named(name),
         };
         let link = runtime_name(named.as_ref());
         // An ordinary user's is called by the program that it is made by.

@@ -31,8 +31,10 @@ mod name;
 mod neighbours;
 mod network;
 mod options;
+mod overlay;
 mod own;
 mod own_cgroup;
+mod owners;
 mod pause;
 mod ports;
 mod prepare;
@@ -83,7 +85,8 @@ pub use options::{
     Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
-pub use ports::{Published, published};
+pub use owners::Owners;
+pub use ports::{Published, interfaces, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};
 pub use reach::{Reached, changes, disk_usage, reach};
@@ -95,6 +98,6 @@ pub use start::{Patience, attach_to, end, signal, start_attached, start_detached
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
-pub use sweep::sweep;
+pub use sweep::{Swept, sweep};
 pub use timeline::Timeline;
 pub use update::{Update, update};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::owners::Owners;
+
 /// Everything that is asked for. What is empty or `None` is as the image says, or as is usual. What is usual is not written:
 /// `ps` reads hundreds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,13 +248,21 @@ pub struct Mount {
     pub destination: String,
     /// How it may be used.
     pub access: Access,
+    /// Whose its files are there, if not whose they are on the disk.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owners: Option<Owners>,
 }
 
 impl Mount {
+    /// One whose files belong to whom they belong to.
+    pub fn new(source: MountSource, destination: String, access: Access) -> Mount {
+        Mount { source, destination, access, owners: None }
+    }
+
     /// A volume; one without a name gets one when the container is made.
     pub fn of_volume(name: String, destination: String) -> Mount {
         let source = MountSource::Volume { name, is_anonymous: false, copies: true };
-        Mount { source, destination, access: Access::ReadWrite }
+        Mount::new(source, destination, Access::ReadWrite)
     }
 }
 

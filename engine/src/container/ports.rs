@@ -3,6 +3,7 @@
 use std::fmt;
 
 use pillbox::Root;
+use pillbox::state::NetworkRecord as Interface;
 
 use crate::error::Result;
 use crate::store::{ContainerFolder, Store};
@@ -41,11 +42,23 @@ impl fmt::Display for Published {
 /// # Errors
 /// The id is none of the runtime's.
 pub fn published(store: &Store, folder: &ContainerFolder) -> Result<Vec<Published>> {
-    let id = pillbox::ContainerId::new(folder.id.as_str())?;
-    let root = Root::at(&store.place().runtime);
-    let Ok(state) = root.find(&id).and_then(|state| state.load()) else { return Ok(Vec::new()) };
-    let ports = state.network.iter().flat_map(|interface| interface.ports.iter());
-    Ok(ports.filter_map(|text| Published::parse(text)).collect())
+    interfaces(store, folder.id.as_str()).map(|interfaces| published_by(&interfaces))
+}
+
+/// Those of these interfaces.
+pub fn published_by(interfaces: &[Interface]) -> Vec<Published> {
+    let ports = interfaces.iter().flat_map(|interface| interface.ports.iter());
+    ports.filter_map(|text| Published::parse(text)).collect()
+}
+
+/// What connects the container with that id to its networks; nothing if it does not run.
+///
+/// # Errors
+/// The id is none of the runtime's.
+pub fn interfaces(store: &Store, id: &str) -> Result<Vec<Interface>> {
+    let id = pillbox::ContainerId::new(id)?;
+    let state = Root::at(&store.place().runtime).find(&id).and_then(|state| state.load());
+    Ok(state.map(|state| state.network.0).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! From a container's record to what the runtime takes.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
 use pillbox::container::CniSettings;
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
@@ -11,6 +8,7 @@ use super::compile::compile;
 use super::facts::Facts;
 use super::network::look_up;
 use super::options::{MountSource, Options};
+use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::streams::Account;
@@ -26,8 +24,8 @@ pub struct Prepared {
     pub options: CreateOptions,
     /// Whose program it is.
     pub account: Account,
-    /// The root's mount, of root's containers that are kept: as long as it is open, nobody waits for the disk.
-    pub root: Option<Arc<OwnedFd>>,
+    /// Of a container that is kept: as long as it is held, nobody waits for the disk.
+    pub overlay: Option<Overlay>,
 }
 
 /// Prepares a container to be started. The caller holds its lock, because its root is a writable overlay.
@@ -55,13 +53,17 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     settings.path = std::env::var("PATH").ok();
     networks.set_cni(settings);
     let layers = root.layers(record.auto_remove);
-    let mount = match is_users || record.auto_remove {
+    // What is thrown away is never synced.
+    let mut overlay = match record.auto_remove {
         true => None,
-        false => Some(Arc::new(layers.mount()?)),
+        false => Some(Overlay::begin(root.work())?),
     };
-    let source = mount.clone().map_or_else(|| RootSource::layers(layers), RootSource::mount);
+    let source = match overlay.as_mut().filter(|_| !is_users) {
+        Some(overlay) => RootSource::mount(overlay.mount(&layers)?),
+        None => RootSource::layers(layers),
+    };
     let options = CreateOptions::new().root(source).networks(networks).init(record.options.init);
-    Ok(Prepared { bundle, options, account: Account::of(&config["process"]), root: mount })
+    Ok(Prepared { bundle, options, account: Account::of(&config["process"]), overlay })
 }
 
 /// A source that has gone since the flags were read is said before anything is made.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::options::{Access, Mount, MountSource};
+use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::status::{Status, open};
@@ -34,7 +35,14 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
             return Ok(Reached { place: Place::Process { pid, ended: Ended::new(pidfd) }, lock: None });
         }
         if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
+            if let Some(mount) = record.options.mounts.iter().find(|mount| mount.owners.is_some()) {
+                return Err(Error::conflict(format!(
+                    "container {0}: it does not run, and only there {1} has its owners (idmap): box start {0}",
+                    record.name, mount.destination
+                )));
+            }
             let root = RootFolders::make(store, folder, &record)?;
+            Overlay::await_end(root.work())?;
             let place = root.place(record.auto_remove, binds(store, &record.options.mounts));
             return Ok(Reached { place, lock: Some(lock) });
         }
@@ -48,7 +56,7 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
 fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
     let mut binds: Vec<Bind> = mounts
         .iter()
-        .filter_map(|Mount { source, destination, access }| match source {
+        .filter_map(|Mount { source, destination, access, owners: _ }| match source {
             MountSource::Bind { path, .. } => Some(Bind {
                 source: path.clone(),
                 destination: destination.clone(),

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
-use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
-use crate::store::{Broken, ContainerFolder, Lock, Sharing, Store, write_without_sync};
+use crate::store::{Broken, ContainerFolder, Lock, Sharing, Store, read_whole, write_without_sync};
 use crate::time::Moment;
 
 /// What was asked for: `container.json`.
@@ -234,27 +232,10 @@ pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize
 
 pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
-    let text = read_file(&path).context(|| path.display().to_string())?;
-    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
-}
-
-/// A small file in as few calls as there can be: `ps` reads hundreds. `None` if it is not there.
-fn read_file(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
-    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        file => file?,
+    let text = match read_whole(&path) {
+        // A folder in its place is no more a record than a torn one.
+        Err(Errno::ISDIR) => None,
+        text => text.context(|| path.display().to_string())?,
     };
-    let mut text = Vec::with_capacity(4096);
-    loop {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text))) {
-            // A folder in its place is no more a record than a torn one.
-            Err(Errno::ISDIR) => return Ok(None),
-            read => read?,
-        };
-        // Less than there was room for is all there is.
-        if text.len() < text.capacity() {
-            return Ok(Some(text));
-        }
-        text.reserve(text.len());
-    }
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }

@@ -10,8 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::attach::{Attaching, Outcome, Until, Wants, attach};
 use super::monitor::{connect, start_monitor};
 use super::options::Streams;
+use super::overlay::Overlay;
 use super::own::{HANDOVER, Own};
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
+use super::root::RootFolders;
 use super::status::{Status, is_held, open, open_running, unless_ended};
 use super::sweep::sweep_one;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +28,9 @@ pub enum Patience {
     Endless,
 }
 
+/// How long nobody wonders what is waited for.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Where nobody says another.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,7 +39,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// It could not be started; why is recorded with it.
 pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    begin_anew(&own)?;
+    begin_anew(store, &own)?;
     let stream = start_monitor(store, own)?;
     match attach(&stream, Wants::NOTHING, None, true, Until::Started, warn)? {
         Outcome::Running | Outcome::Ended(_) => Ok(()),
@@ -42,10 +47,14 @@ pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Re
     }
 }
 
-/// It was not stopped, and has not been started again.
-fn begin_anew(own: &Own) -> Result<()> {
+/// It was not stopped, has not been started again, and is not mounted any more.
+fn begin_anew(store: &Store, own: &Own) -> Result<()> {
     set_stopped(&own.folder, false)?;
     let progress = Progress::read(&own.folder)?;
+    if progress.exit.is_some() {
+        // The monitor would have nobody to tell what it waits for.
+        Overlay::await_end(RootFolders::planned(store, own.folder.path(), &own.record.base).work())?;
+    }
     match progress.restarts {
         0 => Ok(()),
         _ => Progress { restarts: 0, ..progress }.write(&own.folder),
@@ -62,7 +71,7 @@ pub fn start_attached(
     attaching: &Attaching,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
-    begin_anew(&own)?;
+    begin_anew(store, &own)?;
     let (wants, id) = (attaching.wants(own.record.options.streams), own.folder.id.clone());
     let stream = start_monitor(store, own)?;
     let pass_on = |signal| send(store, &id, signal);
@@ -156,7 +165,8 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
     }
 }
 
-/// Asks a program to end, and ends it when the time is over. It is recorded when this returns. One that does not run is no error.
+/// Asks a program to end, and ends it when the time is over. It is recorded when this returns. One that does not run is no error. If it
+/// takes its time, `notice` is told for how long.
 ///
 /// # Errors
 /// The signal cannot be sent.
@@ -165,6 +175,7 @@ pub fn stop(
     folder: &ContainerFolder,
     patience: Option<Patience>,
     signal: Option<Signal>,
+    notice: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
     set_stopped(folder, true)?;
@@ -181,7 +192,11 @@ pub fn stop(
         if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
             still(container.resume())?;
         }
-        if !has_ended(&ended, patience.unwrap_or(Patience::Limited(asked)))? {
+        let mut late = |rest: &str| {
+            let signal = pillbox::signal::name(signal.as_raw().cast_unsigned());
+            notice(&format!("container {}: it has not ended yet on {signal}: {rest}", record.name));
+        };
+        if !ends(&ended, patience.unwrap_or(Patience::Limited(asked)), &mut late)? {
             still(container.kill_all(Signal::KILL))?;
         }
     }
@@ -218,7 +233,24 @@ fn still<T>(done: pillbox::Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Waits for the end of a process; false if it takes too long.
+/// Waits for the end of a process, and says what is left of the time if that is not soon; false if it takes too long.
+fn ends(process: &OwnedFd, patience: Patience, late: &mut dyn FnMut(&str)) -> Result<bool> {
+    let rest = match patience {
+        Patience::Limited(time) if time <= QUIET => return has_ended(process, patience),
+        Patience::Limited(time) => Patience::Limited(time.saturating_sub(QUIET)),
+        Patience::Endless => Patience::Endless,
+    };
+    if has_ended(process, Patience::Limited(QUIET))? {
+        return Ok(true);
+    }
+    match rest {
+        Patience::Limited(time) => late(&format!("{} s until KILL", time.as_secs_f64().ceil())),
+        Patience::Endless => late("it has as long as it takes"),
+    }
+    has_ended(process, rest)
+}
+
+/// The same without a word.
 fn has_ended(process: &OwnedFd, patience: Patience) -> Result<bool> {
     let limit = match patience {
         Patience::Endless => None,

@@ -72,15 +72,25 @@ impl Status {
     /// # Errors
     /// A record cannot be read; [`Kind::NotFound`](crate::Kind::NotFound) if it is gone.
     pub fn of(store: &Store, folder: &ContainerFolder) -> Result<Status> {
+        Status::from(store, folder, Progress::read(folder)?)
+    }
+
+    /// The same, where it has just been read how far it had come.
+    ///
+    /// # Errors
+    /// As for [`Status::of`].
+    pub fn from(store: &Store, folder: &ContainerFolder, progress: Progress) -> Result<Status> {
         let began = Instant::now();
+        let mut look = Status::look_at(store, folder, progress)?;
         loop {
-            match Status::look(store, folder)? {
+            match look {
                 Look::At(Status::Restarting(_)) | Look::Nothing | Look::Ended => {}
                 Look::At(status) => return Ok(status),
             }
             // Before another look: what is recorded before it is let go of is seen then.
             let is_held = is_held(folder)?;
-            match Status::look(store, folder)? {
+            look = Status::look(store, folder)?;
+            match look {
                 // Its monitor is about to make it.
                 Look::Nothing if is_held => return Ok(Status::Created),
                 Look::Ended if is_held && began.elapsed() < PATIENCE => {
@@ -101,7 +111,10 @@ impl Status {
     }
 
     fn look(store: &Store, folder: &ContainerFolder) -> Result<Look> {
-        let progress = Progress::read(folder)?;
+        Status::look_at(store, folder, Progress::read(folder)?)
+    }
+
+    fn look_at(store: &Store, folder: &ContainerFolder, progress: Progress) -> Result<Look> {
         match progress.exit {
             Some(exit) if exit.is_restarting => return Ok(Look::At(Status::Restarting(exit))),
             Some(exit) => return Ok(Look::At(Status::Exited(exit))),

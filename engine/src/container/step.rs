@@ -83,7 +83,7 @@ impl StepContainer {
         started: &dyn Fn(),
         warn: &mut dyn FnMut(&pillbox::Warning),
     ) -> Result<u8> {
-        let Prepared { bundle, options, account: _, root: _ } =
+        let Prepared { bundle, options, account: _, overlay: _ } =
             prepare(store, &self.own.folder, &self.own.record)?;
         let StepStreams { stdout, stderr } = streams;
         let options = options.stdin(Stdio::Null).stdout(stdout).stderr(stderr);

@@ -7,36 +7,59 @@ use super::pause::go_on;
 use super::record::{ContainerRecord, Progress, is_stopped};
 use super::status::Status;
 use crate::error::{Context, Error, Result};
-use crate::store::{ContainerFolder, Sharing, Store};
+use crate::store::{ContainerFolder, Lock, Sharing, Store};
 
 /// Puts away what killed commands have left: containers that were never complete, or that end with their command. What has ended
 /// unseen is recorded, and started again if that is wanted. What cannot be put away is told, and keeps nobody from the rest.
 ///
+/// The result is all containers.
+///
 /// # Errors
 /// The folder of containers cannot be read.
-pub fn sweep(store: &Store, warn: &mut dyn FnMut(&Error)) -> Result<()> {
-    let mut told = |swept: Result<()>| swept.unwrap_or_else(|error| warn(&error));
-    told(store.sweep());
+pub fn sweep(store: &Store, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Swept>> {
+    store.sweep().unwrap_or_else(|error| warn(&error));
+    let mut all = Vec::new();
     for folder in store.containers().list()? {
-        told(sweep_one(store, &folder).context(|| format!("container {}", folder.id.short())));
+        let swept = sweep_one(store, &folder).context(|| format!("container {}", folder.id.short()));
+        let progress = swept.unwrap_or_else(|error| {
+            warn(&error);
+            None
+        });
+        all.push(Swept { folder, progress });
     }
-    told(store.containers().sweep());
-    Ok(())
+    store.containers().sweep().unwrap_or_else(|error| warn(&error));
+    Ok(all)
 }
 
-/// The same for one container.
+/// A container that was looked at.
+#[derive(Debug)]
+pub struct Swept {
+    /// Its folder.
+    pub folder: ContainerFolder,
+    /// How far it had come, if it is still so: for lists, which would read it once more.
+    pub progress: Option<Progress>,
+}
+
+/// The same for one container; the result is how far it had come, if nothing was to be done.
 ///
 /// # Errors
 /// What is left of it cannot be put away.
-pub fn sweep_one(store: &Store, folder: &ContainerFolder) -> Result<()> {
+pub fn sweep_one(store: &Store, folder: &ContainerFolder) -> Result<Option<Progress>> {
     let progress = Progress::read(folder)?;
     if !is_of_interest(folder, &progress) {
-        return Ok(());
+        return Ok(Some(progress));
     }
     if progress.started.is_some() && progress.exit.is_none() {
         go_on(store, folder)?;
     }
-    let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { return Ok(()) };
+    match folder.try_lock(Sharing::Exclusive) {
+        Ok(Some(lock)) => put_away(store, folder, lock).map(|()| None),
+        _ => Ok(Some(progress)),
+    }
+}
+
+/// Nobody has it in his hands.
+fn put_away(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
     let Some(record) = ContainerRecord::read(folder)? else { return discard(store, folder) };
     // Now nobody changes it any more.
     let progress = Progress::read(folder)?;

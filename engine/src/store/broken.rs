@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Store, VolumeRecord, fresh_name, names_in, write_whole};
+use super::image::file_name;
+use super::whole::read_own;
+use super::{ImageRecord, Store, VolumeRecord, fresh_name, names_in, write_whole};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
@@ -135,6 +137,15 @@ fn broken(what: String, path: PathBuf, why: Option<String>) -> Option<Broken> {
     }
 }
 
+fn broken_image(folder: &Path, file: String) -> Option<Broken> {
+    let path = folder.join(&file);
+    let is_right = |text: &[u8]| {
+        serde_json::from_slice::<ImageRecord>(text).map(|record| file_name(&record.name) == file)
+    };
+    let why = fault(&path, is_right);
+    broken(format!("image {file}"), path, why)
+}
+
 impl Store {
     /// Names of images whose records cannot be read.
     ///
@@ -142,16 +153,31 @@ impl Store {
     /// The folder cannot be read.
     pub fn broken_images(&self) -> Result<Vec<Broken>> {
         let folder = self.place().data.join("images");
-        let look = |file: String| {
+        Ok(names_in(&folder)?.into_iter().filter_map(|file| broken_image(&folder, file)).collect())
+    }
+
+    /// All names of images, and those whose records cannot be read: each record is read once, unless something is wrong with it.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn images_and_broken(&self) -> Result<(Vec<ImageRecord>, Vec<Broken>)> {
+        let folder = self.place().data.join("images");
+        let caller = rustix::process::geteuid();
+        let (mut records, mut all_broken) = (Vec::new(), Vec::new());
+        for file in names_in(&folder)? {
             let path = folder.join(&file);
-            let is_right = |text: &[u8]| {
-                serde_json::from_slice::<super::ImageRecord>(text)
-                    .map(|record| super::image::file_name(&record.name) == file)
-            };
-            let why = fault(&path, is_right);
-            broken(format!("image {file}"), path, why)
-        };
-        Ok(names_in(&folder)?.into_iter().filter_map(look).collect())
+            let read = read_own(&path, caller);
+            let record = read.and_then(|text| serde_json::from_slice::<ImageRecord>(&text).ok());
+            match record.filter(|record| file_name(&record.name) == file) {
+                Some(record) => records.push(record),
+                None => {
+                    records.extend(self.images().read(&path).ok().flatten());
+                    all_broken.extend(broken_image(&folder, file));
+                }
+            }
+        }
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok((records, all_broken))
     }
 
     /// Networks whose records cannot be read.

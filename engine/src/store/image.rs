@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::REMEDY;
-use super::{Lock, Store, names_in, removal, write_whole};
+use super::{Lock, Store, names_in, read_whole, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
@@ -88,14 +88,10 @@ impl Images {
         self.read(&self.path(name))
     }
 
-    fn read(&self, path: &Path) -> Result<Option<ImageRecord>> {
-        match std::fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).context(|| path.display().to_string()),
-        }
+    pub(super) fn read(&self, path: &Path) -> Result<Option<ImageRecord>> {
+        let text = read_whole(path).context(|| path.display().to_string())?;
+        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
+        parsed.map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
     }
 
     /// All names; see [`Store::broken_images`] for those whose records cannot be read.

@@ -43,7 +43,7 @@ pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
-pub use whole::{write_whole, write_without_sync};
+pub use whole::{read_whole, write_whole, write_without_sync};
 
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;

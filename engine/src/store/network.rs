@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::REMEDY;
 use super::lock::{Lock, Sharing};
-use super::{names_in, write_whole};
+use super::{names_in, read_whole, write_whole};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
@@ -96,18 +95,25 @@ impl NetworkRecords {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(missing());
         }
+        match self.read(name)? {
+            Some(record) => Ok(record),
+            None => NetworkRecords::find_in(&self.list()?, name).cloned().ok_or_else(missing),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<NetworkRecord>> {
         let path = self.path(name);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let mut records = self.list()?.into_iter().filter(|record| record.id.starts_with(name));
-                match (records.next(), records.next()) {
-                    (Some(record), None) => Ok(record),
-                    _ => Err(missing()),
-                }
-            }
-            Err(error) => Err(error).context(|| path.display().to_string()),
+        let text = read_whole(&path).context(|| path.display().to_string())?;
+        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
+        parsed.map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
+    }
+
+    /// A network by its name or the beginning of its id, among those that have been read.
+    pub fn find_in<'r>(records: &'r [NetworkRecord], name: &str) -> Option<&'r NetworkRecord> {
+        let mut begun = records.iter().filter(|record| !name.is_empty() && record.id.starts_with(name));
+        match records.iter().find(|record| record.name == name) {
+            None => begun.next().filter(|_| begun.next().is_none()),
+            found => found,
         }
     }
 
@@ -120,7 +126,7 @@ impl NetworkRecords {
         for file in names_in(&self.folder)? {
             if let Some(name) = file.strip_suffix(".json") {
                 // One may have been removed meanwhile, and a broken one keeps nobody from the others.
-                records.extend(self.find(name).ok());
+                records.extend(self.read(name).ok().flatten());
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));

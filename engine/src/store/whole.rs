@@ -2,8 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, Mode, OFlags, Uid};
+use rustix::io::Errno;
 
 use super::{PARTIAL, beside, fresh_name};
 use crate::error::{Context, Result};
@@ -39,6 +44,39 @@ fn write(path: &Path, content: &[u8], synced: bool) -> Result<()> {
         // The next command would remove it as well.
         let _ = std::fs::remove_file(&partial);
     })
+}
+
+/// Reads a small file in as few calls as there can be: lists read hundreds. `None` if it is not there.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_whole(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
+    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        file => file?,
+    };
+    read_all(&file).map(Some)
+}
+
+/// The same of what nothing can be wrong with: a file that is there, and the caller's.
+pub(super) fn read_own(path: &Path, caller: Uid) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let status = rustix::fs::fstat(&file).ok()?;
+    let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    if is_file && status.st_uid == caller.as_raw() { read_all(&file).ok() } else { None }
+}
+
+fn read_all(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
+        // Less than there was room for is all there is.
+        if text.len() < text.capacity() {
+            return Ok(text);
+        }
+        text.reserve(text.len());
+    }
 }
 
 /// Syncs the folder of a path, so that a rename there survives.

@@ -36,4 +36,5 @@ mod sources;
 mod streams;
 mod system;
 mod terminal;
+mod unmounting;
 mod volumes;

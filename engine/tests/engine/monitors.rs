@@ -12,12 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Room, wait_for};
 use crate::killed::bare;
 
-fn id(room: &Room, name: &str) -> String {
+pub fn id(room: &Room, name: &str) -> String {
     room.call(&["inspect", "-f", "{{.Id}}", name]).ok().trim().to_string()
 }
 
 /// The monitor of a container.
-fn monitor(room: &Room, name: &str) -> u32 {
+pub fn monitor(room: &Room, name: &str) -> u32 {
     let id = id(room, name);
     let is_one = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -37,7 +37,7 @@ fn kill(room: &Room, name: &str) {
     });
 }
 
-fn socket(room: &Room, name: &str) -> PathBuf {
+pub fn socket(room: &Room, name: &str) -> PathBuf {
     let short = id(room, name)[..12].to_string();
     room.folder.join("runtime/pillbox/.monitors").join(short).join("socket")
 }
@@ -59,7 +59,7 @@ fn assert_idle(pid: u32) {
     assert!(used < 60, "{used} ms of a second");
 }
 
-fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind][..], &(payload.len() as u32).to_le_bytes(), payload].concat()
 }
 

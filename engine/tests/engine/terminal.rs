@@ -90,6 +90,40 @@ fn a_shell() {
     room.assert_gone();
 }
 
+/// Who waits for a program that takes its time is told for what.
+#[test]
+fn a_program_that_does_not_end() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "deaf"], &["sh", "-c", "trap : TERM USR1; while :; do sleep 1; done"]);
+    for (flags, said) in [
+        (&["-t", "3"][..], "box: container deaf: it has not ended yet on TERM: 1 s until KILL"),
+        (
+            &["-t", "-1", "-s", "USR1"],
+            "box: container deaf: it has not ended yet on USR1: it has as long as it takes",
+        ),
+    ] {
+        let screen = Screen::open();
+        let mut child = screen.start(&room, &[&["stop"][..], flags, &["deaf"]].concat());
+        screen.wait_for(said);
+        if flags.len() > 2 {
+            room.call(&["kill", "deaf"]).ok();
+        }
+        assert_eq!(child.wait().expect("box").code(), Some(0));
+        assert_eq!(room.call(&["wait", "deaf"]).ok(), "137\n");
+        room.call(&["start", "deaf"]).ok();
+    }
+    // Programs are told nothing, and neither is who waits for a moment only.
+    room.call(&["stop", "-t", "3", "deaf"]).ok();
+    room.call(&["start", "deaf"]).ok();
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["stop", "-t", "1", "deaf"]);
+    child.wait().expect("box");
+    screen.wait_for("deaf\r\n");
+    assert!(!screen.seen.lock().expect("screen").contains("ended yet"));
+    room.call(&["rm", "deaf"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn letting_go_and_coming_back() {
     let Some(room) = Room::new() else { return };

@@ -184,3 +184,76 @@ fn a_container_that_cannot_be_made_leaves_no_volume() {
     assert_eq!(fs::read_dir(room.data().join("names")).expect("names").count(), 0);
     room.assert_gone();
 }
+
+/// Files of one user of the host's are another's in the container, and what that one makes is the first one's.
+#[test]
+fn owners_of_a_mount() {
+    let Some(room) = Room::new() else { return };
+    let shared = room.folder.join("shared");
+    fs::create_dir(&shared).expect("folder");
+    for (name, owner) in [("", 1000), ("file", 1000), ("strange", 2000)] {
+        let path = shared.join(name);
+        if !name.is_empty() {
+            fs::write(&path, "").expect("file");
+        }
+        chown(&path, Some(owner), Some(owner)).expect("chown");
+    }
+    let idmap = "idmap=uids=1000-0-1#1001-33-1;gids=1000-0-1";
+    let script = "stat -c %u:%g /d/file /d/strange; touch /d/new";
+    for flags in [
+        ["-v", &format!("./shared:/d:{idmap}")],
+        ["--mount", &format!("type=bind,src=shared,dst=/d,{idmap}")],
+    ] {
+        assert_eq!(room.run(&flags, &["sh", "-c", script]).ok(), "0:0\n65534:65534\n");
+        let made = fs::metadata(shared.join("new")).expect("file");
+        assert_eq!((made.uid(), made.gid()), (1000, 1000));
+        fs::remove_file(shared.join("new")).expect("file");
+    }
+    // A volume as well; groups stay as they are.
+    room.run(&["-v", "data:/d"], &["sh", "-c", "touch /d/file; chown 1000:7 /d/file"]).ok();
+    let said = room.run(&["-v", "data:/d:ro,idmap=uids=1000-33-1"], &["stat", "-c", "%u:%g", "/d/file"]);
+    assert_eq!(said.ok(), "33:7\n");
+    // One that does not run has nobody who could show them.
+    room.call(&[
+        "create",
+        "--name",
+        "still",
+        "--network",
+        "none",
+        "-v",
+        &format!("./shared:/d:{idmap}"),
+        "./rootfs",
+        "true",
+    ])
+    .ok();
+    let mode = room
+        .call(&["inspect", "-f", "{{range .Mounts}}{{.Mode}}{{end}} {{index .HostConfig.Binds 0}}", "still"])
+        .ok();
+    assert_eq!(mode.trim(), format!("{idmap} {}:/d:{idmap}", shared.display()));
+    room.call(&["cp", "still:/d/file", "."])
+        .fails(1, "only there /d has its owners (idmap): box start still");
+    room.call(&["rm", "still"]).ok();
+    room.call(&["volume", "rm", "data"]).ok();
+    // Labels of SELinux need no flag; what box does not do says why.
+    assert_eq!(room.run(&["-v", "./shared:/d:z,ro"], &["ls", "/d"]).ok(), "file\nstrange\n");
+    for (flag, why) in [
+        ("U", "box gives no files of the host another owner"),
+        ("idmap", "it must say which are shown as which"),
+        ("idmap=uids=1000-0", "must be STORED-SHOWN-COUNT"),
+        ("idmap=1000-0-1", "must be uids=STORED-SHOWN-COUNT"),
+    ] {
+        room.run(&["-v", &format!("./shared:/d:{flag}")], &["true"]).fails(125, why);
+        room.run(&["--mount", &format!("type=bind,src=shared,dst=/d,{flag}")], &["true"]).fails(125, why);
+    }
+    room.assert_gone();
+}
+
+#[test]
+fn a_user_maps_no_owners() {
+    let Some(room) = crate::rootless::room_with_ranges() else { return };
+    let flags = ["-v", "data:/d:idmap=uids=0-33-1"];
+    room.run(&flags, &["true"])
+        .fails(125, "idmap: the kernel lets root alone give a file system's files other owners");
+    room.call(&["volume", "rm", "data"]).ok();
+    room.assert_gone();
+}

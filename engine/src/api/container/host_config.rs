@@ -202,13 +202,11 @@ fn log(config: &LogConfig) -> Outcome<LogOptions> {
 
 fn mounts(host: &HostConfig, options: &mut Options) -> Outcome<()> {
     for bind in &host.binds {
-        // Labels of SELinux, and what other systems need.
+        // What other systems need.
         let kept = match bind.rsplit_once(':') {
             Some((rest, flags)) if !flags.starts_with('/') => {
-                let flags: Vec<&str> = flags
-                    .split(',')
-                    .filter(|flag| !matches!(*flag, "z" | "Z" | "consistent" | "cached" | "delegated"))
-                    .collect();
+                let others = ["consistent", "cached", "delegated"];
+                let flags: Vec<&str> = flags.split(',').filter(|flag| !others.contains(flag)).collect();
                 if flags.is_empty() { rest.to_string() } else { format!("{rest}:{}", flags.join(",")) }
             }
             _ => bind.clone(),
@@ -315,7 +313,7 @@ fn mount_of(mount: &MountBody) -> Outcome<Mount> {
         kind => return Err(Fault::invalid(format!("mount type {kind:?}: must be bind, volume or tmpfs"))),
     };
     let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    Ok(Mount { source, destination: mount.target.clone(), access })
+    Ok(Mount::new(source, mount.target.clone(), access))
 }
 
 fn rights(host: &HostConfig, options: &mut Options) -> Outcome<()> {

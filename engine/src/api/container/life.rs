@@ -87,7 +87,7 @@ pub fn stop(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 fn end(daemon: &Daemon, exchange: &Exchange<'_>, folder: &ContainerFolder) -> Outcome<()> {
     let timeout = exchange.head.query.number::<i64>("t")?.map(patience);
     let signal = exchange.head.query.text("signal").map(parse_signal).transpose()?;
-    Ok(stop_container(&daemon.store, folder, timeout, signal)?)
+    Ok(stop_container(&daemon.store, folder, timeout, signal, &mut |_| {})?)
 }
 
 /// Less than nothing is as long as it takes.

@@ -1,5 +1,7 @@
 //! `GET /containers/json`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::api::daemon::Daemon;
@@ -8,10 +10,10 @@ use crate::api::fault::{Fault, Outcome};
 use crate::api::query::Filters;
 use crate::command::is_labelled;
 use crate::container::{
-    ContainerRecord, Health, HealthState, Status, arguments, disk_usage, inspect_mount, network_name,
-    network_settings, published,
+    ContainerRecord, Health, HealthState, Status, arguments, disk_usage, inspect_mount, interfaces,
+    network_name, network_settings,
 };
-use crate::store::{ContainerFolder, ImageRecord, Store};
+use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
 use crate::time::Moment;
 
 const FILTERS: [&str; 15] = [
@@ -56,9 +58,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     rows.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
     let now = Moment::now();
     let with_size = query.is_set("size");
-    let documents: Vec<Value> =
-        rows.iter().map(|row| document(store, row, now, with_size)).collect::<crate::Result<_>>()?;
-    Ok(Reply::Json(200, Value::Array(documents)))
+    Ok(Reply::Json(200, documents(store, &rows, now, with_size)?))
 }
 
 /// All of them with their sizes.
@@ -66,8 +66,13 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 /// # Errors
 /// A record cannot be read.
 pub fn list_all(store: &Store) -> crate::Result<Value> {
-    let now = Moment::now();
-    rows(store, true)?.iter().map(|row| document(store, row, now, true)).collect()
+    documents(store, &rows(store, true)?, Moment::now(), true)
+}
+
+fn documents(store: &Store, rows: &[Row], now: Moment, with_size: bool) -> crate::Result<Value> {
+    // Once for all of them.
+    let networks = store.networks().list()?;
+    rows.iter().map(|row| document(store, &networks, row, now, with_size)).collect()
 }
 
 fn rows(store: &Store, all: bool) -> crate::Result<Vec<Row>> {
@@ -179,14 +184,23 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
 }
 
 /// Those of the image, and the container's own.
-fn labels(record: &ContainerRecord) -> std::collections::BTreeMap<String, String> {
+fn labels(record: &ContainerRecord) -> BTreeMap<String, String> {
     let all = record.execution.labels.iter().chain(&record.options.labels);
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn document(store: &Store, row: &Row, now: Moment, with_size: bool) -> crate::Result<Value> {
+fn document(
+    store: &Store,
+    networks: &[NetworkRecord],
+    row: &Row,
+    now: Moment,
+    with_size: bool,
+) -> crate::Result<Value> {
     let Row { folder, record, status, health } = row;
-    let settings = network_settings(store, record, published(store, folder)?);
+    // What does not run has none.
+    let interfaces = if status.is_alive() { interfaces(store, &record.id)? } else { Vec::new() };
+    let named = |name: &str| NetworkRecords::find_in(networks, name).cloned();
+    let settings = network_settings(store, record, &interfaces, &named);
     let health = match health {
         None => String::new(),
         Some(HealthState::Starting) => " (health: starting)".to_string(),

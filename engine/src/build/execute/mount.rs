@@ -108,11 +108,8 @@ impl Work<'_> {
             MountKind::Tmpfs { size } => {
                 let options_of_it =
                     size.map(|size| format!("size={size}")).into_iter().chain(["exec".to_string()]).collect();
-                options.mounts.push(Mount {
-                    source: MountSource::Tmpfs { options: options_of_it },
-                    destination: target(mount)?,
-                    access: MountAccess::ReadWrite,
-                });
+                let source = MountSource::Tmpfs { options: options_of_it };
+                options.mounts.push(Mount::new(source, target(mount)?, MountAccess::ReadWrite));
             }
             MountKind::Cache { read_only, .. } => {
                 let cache = self.cache(mount)?;
@@ -349,7 +346,7 @@ impl Gathered<'_> {
 
 fn bind(options: &mut Options, path: PathBuf, destination: String, access: MountAccess) {
     let source = MountSource::Bind { path, propagation: None };
-    options.mounts.push(Mount { source, destination, access });
+    options.mounts.push(Mount::new(source, destination, access));
 }
 
 fn target(mount: &StepMount) -> Result<String> {

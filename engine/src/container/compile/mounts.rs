@@ -88,7 +88,7 @@ fn of_kernel(options: &Options, facts: &Facts) -> Vec<Value> {
 }
 
 fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
-    let Mount { source, destination, access } = mount;
+    let Mount { source, destination, access, owners } = mount;
     if !destination.starts_with('/') {
         return Err(Error::invalid(format!("{destination}: must be an absolute path in the container")));
     }
@@ -97,7 +97,7 @@ fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
             "{destination}: nothing can be mounted over the container's root"
         )));
     }
-    Ok(match source {
+    let mut entry = match source {
         MountSource::Bind { path, propagation } => bind(path, destination, *access, propagation.as_deref())?,
         MountSource::Volume { name, .. } => {
             bind(&facts.volumes.join(Volumes::data(name)), destination, *access, None)?
@@ -120,7 +120,17 @@ fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
             flags.push("rprivate");
             json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": flags})
         }
-    })
+    };
+    match owners {
+        Some(_) if facts.maps.is_some() => {
+            return Err(Error::invalid(format!(
+                "the mount at {destination}: idmap: the kernel lets root alone give a file system's files other owners"
+            )));
+        }
+        Some(owners) => owners.apply(&mut entry),
+        None => {}
+    }
+    Ok(entry)
 }
 
 fn bind(path: &Path, destination: &str, access: Access, propagation: Option<&str>) -> Result<Value> {

@@ -132,11 +132,11 @@ fn many_limits() {
             no_new_privileges: true,
             ..Rights::default()
         },
-        mounts: vec![Mount {
-            source: MountSource::Tmpfs { options: Vec::new() },
-            destination: "/scratch".into(),
-            access: Access::ReadWrite,
-        }],
+        mounts: vec![Mount::new(
+            MountSource::Tmpfs { options: Vec::new() },
+            "/scratch".into(),
+            Access::ReadWrite,
+        )],
         ..options(&["/bin/id"])
     };
     options.limits.memory = Some(64 << 20);
@@ -153,11 +153,11 @@ fn many_limits() {
 #[test]
 fn binds_and_devices() {
     let mut options = options(&["/bin/mount"]);
-    options.mounts = vec![Mount {
-        source: MountSource::Bind { path: "/tmp".into(), propagation: None },
-        destination: "/mnt/t".into(),
-        access: Access::ReadOnly,
-    }];
+    options.mounts = vec![Mount::new(
+        MountSource::Bind { path: "/tmp".into(), propagation: None },
+        "/mnt/t".into(),
+        Access::ReadOnly,
+    )];
     options.shm_size = Some(32 << 20);
     options.limits.oom_score_adj = Some(500);
     options.sysctls.insert("net.ipv4.ip_forward".into(), "1".into());

@@ -2,6 +2,7 @@
 //! folder, the largest number last; the oldest is deleted when the next begins), or where `--log-driver` says.
 
 mod driver;
+mod index;
 mod journald;
 mod json_file;
 mod lines;
@@ -10,6 +11,7 @@ mod record;
 mod remote;
 mod syslog;
 mod tag;
+mod tail;
 mod write;
 
 pub use driver::Log;

@@ -1,6 +1,5 @@
 //! Reading the log: lines, from the beginning or the last ones, and those that are still to come.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
+use super::index::Open;
 use super::json_file::{parse_line, rotated};
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
@@ -26,6 +26,8 @@ pub struct Line {
     pub stream: Stream,
     /// Its bytes.
     pub text: Vec<u8>,
+    /// Whether it may have begun before what was read.
+    pub(super) is_cut: bool,
 }
 
 /// How much of what is there is read.
@@ -43,18 +45,20 @@ const LINE_MAX: usize = 1 << 20;
 /// Reads a log from its beginning.
 #[derive(Debug)]
 pub struct LogReader {
-    files: Files,
+    pub(super) files: Files,
     watch: Option<OwnedFd>,
-    file: Option<File>,
+    pub(super) file: Option<File>,
     /// What has been read of a record that is not complete yet.
-    record: Vec<u8>,
+    pub(super) record: Vec<u8>,
     /// The beginnings of lines: of stdout, of stderr, and of notes.
-    open: [Option<Line>; 3],
+    pub(super) open: [Option<Line>; 3],
+    /// Where the next line may be the end of one that was not read.
+    pub(super) cut: Open,
 }
 
 /// Where it is, and how far it was read.
 #[derive(Debug)]
-enum Files {
+pub(super) enum Files {
     /// Records in files with numbers.
     Numbered { folder: PathBuf, number: u64 },
     /// Lines of JSON in a file and its older ones.
@@ -73,7 +77,8 @@ impl LogReader {
     }
 
     fn new(files: Files, watch: Option<OwnedFd>) -> LogReader {
-        LogReader { files, watch, file: None, record: Vec::new(), open: [None, None, None] }
+        let (open, cut) = ([None, None, None], [false; 3]);
+        LogReader { files, watch, file: None, record: Vec::new(), open, cut }
     }
 
     /// Of the log in a folder. To follow it, it is watched from now on.
@@ -94,23 +99,13 @@ impl LogReader {
     /// # Errors
     /// `each` failed, or a file cannot be read.
     pub fn read(&mut self, tail: Tail, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
-        let Tail::Lines(count) = tail else { return self.read_all(each) };
-        let mut last = VecDeque::new();
-        self.read_all(&mut |line| {
-            last.push_back(line);
-            if last.len() > count {
-                last.pop_front();
-            }
-            Ok(())
-        })?;
-        // Lines that are not complete yet come behind them.
-        let open = self.open.iter().flatten().count();
-        let most = count.saturating_sub(open);
-        last.drain(..last.len().saturating_sub(most));
-        last.into_iter().try_for_each(each)
+        match tail {
+            Tail::All => self.read_all(each),
+            Tail::Lines(count) => self.read_last(count, each),
+        }
     }
 
-    fn read_all(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+    pub(super) fn read_all(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; 1 << 16];
         loop {
             let Some(file) = self.current()? else { return Ok(()) };
@@ -158,14 +153,20 @@ impl LogReader {
     }
 
     fn current(&mut self) -> Result<Option<&mut File>> {
-        if self.file.is_none() {
+        while self.file.is_none() {
             let path = match &self.files {
                 Files::Numbered { folder, number } => folder.join(number.to_string()),
                 Files::Json(path) => rotated(path)?.swap_remove(0),
             };
             match File::open(&path) {
                 Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let Files::Numbered { folder, number } = &mut self.files else { return Ok(None) };
+                    // The oldest has just been deleted, or there is none yet.
+                    let oldest = numbers(folder)?.into_iter().find(|found| found > number);
+                    let Some(oldest) = oldest else { return Ok(None) };
+                    *number = oldest;
+                }
                 Err(error) => return Err(error).context(|| path.display().to_string()),
             }
         }
@@ -259,10 +260,12 @@ impl LogReader {
         content: &[u8],
         each: &mut dyn FnMut(Line) -> Result<()>,
     ) -> Result<()> {
-        let open = &mut self.open[stream as usize - 1];
+        let index = stream as usize - 1;
+        let (open, cut) = (&mut self.open[index], &mut self.cut[index]);
         for part in content.split_inclusive(|&byte| byte == b'\n') {
-            let mut line = open.take().unwrap_or(Line { time, stream, text: Vec::new() });
+            let mut line = open.take().unwrap_or(Line { time, stream, text: Vec::new(), is_cut: *cut });
             line.text.extend_from_slice(part);
+            *cut &= !part.ends_with(b"\n");
             if line.text.ends_with(b"\n") || line.text.len() > LINE_MAX {
                 each(line)?;
             } else {
@@ -283,121 +286,4 @@ fn watch(folder: &Path) -> Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{LogBounds, LogWriter};
-    use super::*;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let folder = std::env::temp_dir().join(format!("box-log-{}-{name}", std::process::id()));
-            Folder(folder)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    fn lines(reader: &mut LogReader, tail: Tail) -> Vec<String> {
-        let mut texts = Vec::new();
-        let mut each = |line: Line| {
-            texts.push(format!("{:?} {}", line.stream, String::from_utf8(line.text).unwrap()));
-            Ok(())
-        };
-        reader.read(tail, &mut each).unwrap();
-        texts
-    }
-
-    #[test]
-    fn lines_come_whole_from_records_of_any_length() {
-        let folder = Folder::new("lines");
-        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"one\ntw").unwrap();
-        writer.write(Stream::Stderr, b"wrong\n").unwrap();
-        writer.write(Stream::Stdout, b"o\nthree").unwrap();
-        let mut reader = LogReader::open(&folder.0, false).unwrap();
-        assert_eq!(lines(&mut reader, Tail::All), ["Stdout one\n", "Stderr wrong\n", "Stdout two\n"]);
-        let mut rest = Vec::new();
-        reader
-            .finish(&mut |line| {
-                rest.push(line.text);
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(rest, [b"three".to_vec()]);
-        let mut reader = LogReader::open(&folder.0, false).unwrap();
-        assert_eq!(lines(&mut reader, Tail::Lines(2)), ["Stdout two\n"]);
-    }
-
-    #[test]
-    fn a_follower_misses_nothing_over_a_rotation() {
-        let folder = Folder::new("rotation");
-        let bounds = LogBounds { size: 100, count: 3 };
-        let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
-        let mut reader = LogReader::open(&folder.0, true).unwrap();
-        let mut seen = Vec::new();
-        for number in 0..100 {
-            writer.write(Stream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
-            if number % 5 == 0 {
-                seen.extend(lines(&mut reader, Tail::All));
-            }
-        }
-        seen.extend(lines(&mut reader, Tail::All));
-        let expected: Vec<_> = (0..100).map(|number| format!("Stdout line {number}\n")).collect();
-        assert_eq!(seen, expected);
-        assert_eq!(numbers(&folder.0).unwrap().len(), 3);
-    }
-
-    #[test]
-    fn many_starts_lose_nothing() {
-        let folder = Folder::new("starts");
-        let bounds = LogBounds { size: 200, count: 3 };
-        for number in 0..12 {
-            LogWriter::open(&folder.0, bounds)
-                .unwrap()
-                .write(Stream::Stdout, format!("start {number}\n").as_bytes())
-                .unwrap();
-        }
-        let mut reader = LogReader::open(&folder.0, false).unwrap();
-        let expected: Vec<_> = (0..12).map(|number| format!("Stdout start {number}\n")).collect();
-        assert_eq!(lines(&mut reader, Tail::All), expected);
-        assert_eq!(numbers(&folder.0).unwrap(), [0, 1]);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_made_is_tried_again() {
-        let folder = Folder::new("refused");
-        let bounds = LogBounds { size: 1, count: 3 };
-        let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
-        writer.write(Stream::Stdout, b"first\n").unwrap();
-        std::fs::create_dir(folder.0.join("1")).unwrap();
-        for _ in 0..5 {
-            writer.write(Stream::Stdout, b"lost\n").unwrap_err();
-        }
-        std::fs::remove_dir(folder.0.join("1")).unwrap();
-        writer.write(Stream::Stdout, b"second\n").unwrap();
-        let mut reader = LogReader::open(&folder.0, false).unwrap();
-        let note = "Note box: 25 bytes of output are missing here: the disk did not take them\n";
-        assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", note, "Stdout second\n"]);
-        assert_eq!(numbers(&folder.0).unwrap(), [0, 1, 2]);
-    }
-
-    #[test]
-    fn what_a_killed_monitor_left_half_is_passed_over() {
-        let folder = Folder::new("half");
-        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"first\n").unwrap();
-        writer.write(Stream::Stdout, b"lost\n").unwrap();
-        let path = folder.0.join("0");
-        let length = std::fs::metadata(&path).unwrap().len();
-        File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
-        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"second\n").unwrap();
-        let mut reader = LogReader::open(&folder.0, false).unwrap();
-        assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", "Stdout second\n"]);
-    }
-}
+mod tests;

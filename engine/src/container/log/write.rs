@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::index::{Entry, Index, Open, STEP, remove_index};
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
 use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
@@ -41,6 +42,8 @@ pub struct LogWriter {
     number: Option<u64>,
     file: Option<File>,
     length: u64,
+    /// Of the last file.
+    index: Option<Index>,
     /// Bytes of output that were not written.
     lost: u64,
 }
@@ -55,12 +58,13 @@ impl LogWriter {
         std::fs::create_dir_all(folder).context(|| format!("make the folder {}", folder.display()))?;
         let number = numbers(folder)?.last().copied();
         let folder = folder.to_path_buf();
-        let mut writer = LogWriter { folder, bounds, number, file: None, length: 0, lost: 0 };
+        let mut writer = LogWriter { folder, bounds, number, file: None, length: 0, index: None, lost: 0 };
         if let Some(number) = number {
             let path = writer.path(number);
             let named = || path.display().to_string();
             let mut file = File::options().read(true).append(true).open(&path).context(named)?;
-            if let Some(length) = whole_length(&mut file).context(named)? {
+            if let Some(Whole { length, entries, open }) = look_through(&mut file).context(named)? {
+                writer.index = Some(Index::again(&path, &entries, open));
                 (writer.length, writer.file) = (length, Some(file));
             }
         }
@@ -103,9 +107,13 @@ impl LogWriter {
         let number = self.number.map_or(0, |last| last + 1);
         let file = File::options().create_new(true).append(true).open(self.path(number))?;
         (self.number, self.length) = (Some(number), 0);
+        // What lies before a file that ends in the middle of a record is not known.
+        let open = self.index.take().map_or([number > 0; 3], |index| index.open());
+        self.index = Some(Index::begin(&self.path(number), open, number == 0));
         let kept = (number + 1).saturating_sub(self.bounds.count);
         for old in numbers(&self.folder).unwrap_or_default().into_iter().filter(|old| *old < kept) {
             let _ = std::fs::remove_file(self.path(old));
+            remove_index(&self.path(old));
         }
         Ok(file)
     }
@@ -116,6 +124,9 @@ impl LogWriter {
             _ => self.begin_file()?,
         };
         let file = self.file.insert(file);
+        if let Some(index) = &mut self.index {
+            index.note(self.length);
+        }
         let head = Head { time: Moment::now(), length: content.len(), stream }.encode();
         let mut parts = [IoSlice::new(&head), IoSlice::new(content)];
         let mut parts = &mut parts[..];
@@ -133,25 +144,49 @@ impl LogWriter {
             }
         }
         self.length += (HEADER + content.len()) as u64;
+        if let Some(index) = &mut self.index {
+            index.add(stream, content);
+        }
         Ok(())
     }
 }
 
-/// How long a file is, if it ends with a whole record; `None` if it does not.
-fn whole_length(file: &mut File) -> std::io::Result<Option<u64>> {
+/// A file that ends with a whole record.
+struct Whole {
+    length: u64,
+    /// What is noted of it.
+    entries: Vec<Entry>,
+    /// How it ends.
+    open: Open,
+}
+
+/// `None` if it does not end with a whole record.
+fn look_through(file: &mut File) -> std::io::Result<Option<Whole>> {
     let end = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut length, mut header) = (0, [0; HEADER]);
-    while length < end {
+    let mut header = [0; HEADER];
+    let mut found = Whole { length: 0, entries: Vec::new(), open: [false; 3] };
+    while found.length < end {
         match reader.read_exact(&mut header) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
         }
         let Some(head) = Head::decode(&header) else { return Ok(None) };
-        reader.seek_relative(head.length as i64)?;
-        length += (HEADER + head.length) as u64;
+        if found.length - found.entries.last().map_or(0, |entry| entry.offset) >= STEP {
+            found.entries.push(Entry { offset: found.length, open: found.open });
+        }
+        found.length += (HEADER + head.length) as u64;
+        if found.length > end {
+            return Ok(None);
+        }
+        let mut last = [0];
+        if head.length > 0 {
+            reader.seek_relative(head.length as i64 - 1)?;
+            reader.read_exact(&mut last)?;
+        }
+        found.open[head.stream as usize - 1] = last != *b"\n";
     }
-    Ok(Some(length).filter(|length| *length == end))
+    Ok(Some(found))
 }
 
 /// The numbers of the files, in order.

@@ -38,15 +38,17 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             return refuse(&mut monitored, &error, tell);
         }
     };
-    match supervise(&mut monitored, beginning, &folder, &mut watch) {
+    let lived = supervise(&mut monitored, beginning, &folder, &mut watch);
+    let overlay = monitored.overlay.take();
+    match lived {
         Ok(Some(exit)) => {
             let given_up = monitored.give_up();
-            let told = watch.take_leave(&encode(Kind::Ended, &[exit.status]));
+            let told = watch.take_leave(&encode(Kind::Ended, &[exit.status]), overlay);
             given_up.and(told)
         }
         // Whoever was to start it has gone.
         Ok(None) => monitored.give_up(),
-        Err(error) => refuse(&mut monitored, &error, |frame| watch.take_leave(frame)),
+        Err(error) => refuse(&mut monitored, &error, |frame| watch.take_leave(frame, overlay)),
     }
 }
 
@@ -81,6 +83,7 @@ fn supervise(
             return Ok(Some(settled));
         }
         beginning = Beginning::Again;
+        monitored.overlay = None;
         // Limits and networks may be others by now.
         monitored.record = ContainerRecord::of(&monitored.folder)?;
         watch.is_started = false;
@@ -97,7 +100,7 @@ fn begin(monitored: &Monitored) -> Result<(PathBuf, UnixListener, Log)> {
 
 /// One run of the program; `None` if nobody started it.
 fn run(
-    monitored: &Monitored,
+    monitored: &mut Monitored,
     beginning: Beginning,
     folder: &Path,
     watch: &mut Watch,
@@ -110,7 +113,7 @@ fn run(
             Ok(served) => served,
             // It has ended since its monitor was killed.
             Err(error) => {
-                let Monitored { store, folder, record, .. } = monitored;
+                let Monitored { store, folder, record, .. } = &*monitored;
                 return record_loss(store, folder, record, &error.to_string()).map(Some);
             }
         },
@@ -129,10 +132,9 @@ fn run(
         }
         Err(error) => Err(error),
     };
-    let (root, _) = (served.root.take(), served.naming.take());
+    (monitored.overlay, served.naming) = (served.overlay.take(), None);
     // What cannot be deleted now is deleted by the next command.
     let deleted = served.container.delete(true);
-    drop(root);
     announce(&monitored.store, &monitored.record.options.network);
     let ended = ended?;
     deleted?;

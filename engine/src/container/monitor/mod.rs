@@ -27,6 +27,7 @@ pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, e
 pub use spawn::{adopt, are_unreaped, connect, reap, start_again, start_monitor};
 pub use waiting::Waiting;
 
+use super::overlay::Overlay;
 use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
@@ -95,7 +96,7 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let record = ContainerRecord::of(&folder)?;
     // As long as it lives.
     let _cgroup = OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
-    let monitored = Monitored { store, folder, record, lock: Some(lock) };
+    let monitored = Monitored { store, folder, record, lock: Some(lock), overlay: None };
     life::live(monitored, beginning, first)
 }
 
@@ -107,6 +108,8 @@ struct Monitored {
     record: ContainerRecord,
     /// Given up when everything is recorded.
     lock: Option<OwnedFd>,
+    /// Of the run that has ended: it is unmounted when everybody has heard of that.
+    overlay: Option<Overlay>,
 }
 
 /// The lock and the socket, in whose place there is nothing to read or write then.

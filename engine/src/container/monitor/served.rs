@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use pillbox::{Container, Root, Stdio};
@@ -11,8 +10,10 @@ use super::Monitored;
 use super::input::Input;
 use super::names::Naming;
 use super::output::{Output, Pipes};
+use crate::container::overlay::Overlay;
 use crate::container::own::forget_state;
 use crate::container::prepare::{Prepared, prepare};
+use crate::container::root::RootFolders;
 use crate::error::{Context, Error, Result};
 
 /// A container that is there, with everything that the monitor has of it.
@@ -26,8 +27,8 @@ pub struct Served {
     /// Waits for the end of a container of which this process is not the parent: its status is known only to whoever has looked at
     /// it before.
     waiting: Option<JoinHandle<pillbox::Result<u8>>>,
-    /// Whoever keeps it decides when an overlay's changes are synced: after the end is recorded.
-    pub root: Option<Arc<OwnedFd>>,
+    /// It is unmounted when everybody has heard of the end.
+    pub overlay: Option<Overlay>,
     /// Who answers it for names, if it is on networks that have some.
     pub naming: Option<Naming>,
 }
@@ -40,7 +41,7 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
         let _ = std::fs::remove_file(folder.join(name));
     }
     forget_state(store, &own.id)?;
-    let Prepared { bundle, mut options, account: _, root } = prepare(store, own, record)?;
+    let Prepared { bundle, mut options, account: _, mut overlay } = prepare(store, own, record)?;
     let (mut outputs, mut stdin) = (Vec::new(), None);
     if !record.options.streams.terminal {
         let pipes = Pipes::in_folder(folder);
@@ -69,6 +70,9 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
         }
     }
     let ended = container.pidfd()?;
+    if let Some(overlay) = &mut overlay {
+        overlay.keep_root_of(&container);
+    }
     Ok(Served {
         ended,
         container,
@@ -76,7 +80,7 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
         input: stdin.map(Input::new).transpose()?,
         terminal,
         waiting: None,
-        root,
+        overlay,
         naming: None,
     })
 }
@@ -92,7 +96,13 @@ pub fn find(monitored: &Monitored, folder: &Path) -> Result<Served> {
         false => Pipes::in_folder(folder).open()?,
     };
     let ended = container.pidfd()?;
-    Ok(Served { ended, container, outputs, input: None, terminal: None, waiting, root: None, naming: None })
+    let folders = RootFolders::planned(&monitored.store, monitored.folder.path(), &monitored.record.base);
+    // Without one the container runs as well.
+    let mut overlay = Overlay::begin(folders.work()).ok().filter(|_| !monitored.record.auto_remove);
+    if let Some(overlay) = &mut overlay {
+        overlay.keep_root_of(&container);
+    }
+    Ok(Served { ended, container, outputs, input: None, terminal: None, waiting, overlay, naming: None })
 }
 
 impl Served {

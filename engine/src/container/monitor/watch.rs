@@ -16,6 +16,7 @@ use super::protocol::{Kind, Size, decode_value, encode};
 use super::served::Served;
 use crate::container::event::{Happening, note};
 use crate::container::log::{Log, Stream};
+use crate::container::overlay::Overlay;
 use crate::container::record::Progress;
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
@@ -26,6 +27,9 @@ const PACE: Duration = Duration::from_micros(500);
 
 /// How long it takes until there may be descriptors again.
 const DEAF: Duration = Duration::from_millis(100);
+
+/// How long a client that is behind may take until it has to wait for the disk with the rest.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// Who is served, and how far it has come.
 pub struct Watch {
@@ -188,11 +192,7 @@ impl Watch {
             true => Some(Duration::ZERO),
             false => self.deafness().into_iter().chain(health.map(Watching::rest)).min(),
         };
-        let timeout = rest.map(|rest| Timespec {
-            tv_sec: rest.as_secs().cast_signed(),
-            tv_nsec: rest.subsec_nanos().into(),
-        });
-        match poll(&mut polled, timeout.as_ref()) {
+        match poll(&mut polled, rest.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context(|| "wait for the container"),
         }
@@ -287,12 +287,11 @@ impl Watch {
     /// Lets time pass, or less if a client comes.
     pub fn rest(&mut self, time: Duration) {
         let time = self.deafness().map_or(time, |deafness| deafness.min(time));
-        let limit = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
         let mut polled: Vec<_> = match self.deafness() {
             None => vec![PollFd::new(&self.listener, PollFlags::IN)],
             Some(_) => Vec::new(),
         };
-        match poll(&mut polled, Some(&limit)) {
+        match poll(&mut polled, Some(&timespec(time))) {
             Ok(_) | Err(Errno::INTR) => {}
             // Time passes nevertheless.
             Err(_) => std::thread::sleep(time),
@@ -301,14 +300,19 @@ impl Watch {
     }
 
     /// Tells everybody how it ended, also those who have come last, and waits until they have taken it with what is left for them,
-    /// or have gone. The container's lock and socket are gone: nobody waits for this monitor any more.
-    pub fn take_leave(mut self, frame: &[u8]) -> Result<()> {
+    /// or have gone. The container's lock and socket are gone: nobody waits for this monitor any more, but for its overlay whoever
+    /// starts the container again.
+    pub fn take_leave(mut self, frame: &[u8], mut overlay: Option<Overlay>) -> Result<()> {
+        let due = Instant::now() + COURTESY;
         self.accept();
         self.say_to_all(frame);
         let Watch { mut clients, listener, log, .. } = self;
         drop(listener);
         loop {
             clients.retain(Client::is_behind);
+            if clients.is_empty() || Instant::now() >= due {
+                drop(overlay.take());
+            }
             if clients.is_empty() {
                 // Whoever waits for the end has heard of it; what is left for the log may take a while.
                 drop(log);
@@ -316,13 +320,18 @@ impl Watch {
             }
             let mut polled: Vec<_> =
                 clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
-            match poll(&mut polled, None) {
+            let rest = overlay.is_some().then(|| due.saturating_duration_since(Instant::now()));
+            match poll(&mut polled, rest.map(timespec).as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).context(|| "wait for the clients"),
             }
             clients.iter_mut().for_each(Client::flush);
         }
     }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() }
 }
 
 fn is_readable(descriptor: &OwnedFd) -> Result<bool> {

@@ -1,0 +1,246 @@
+//! The last lines of a log: it is read from where they may begin, and from further back if they do not.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
+use std::path::Path;
+
+use super::index::{Entry, entries};
+use super::json_file::rotated;
+use super::read::{Files, Line, LogReader};
+use super::write::numbers;
+use crate::error::{Context, Result};
+
+/// How much is read at first; each time that is not enough it is this many times as much.
+const FIRST: u64 = 1 << 16;
+const MORE: u64 = 8;
+
+impl LogReader {
+    /// The last lines of what is there now. Those that are not complete yet count, and come when they are.
+    pub(super) fn read_last(&mut self, count: usize, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let mut length = FIRST;
+        loop {
+            let is_whole = !self.go_back(length)?;
+            let mut last = VecDeque::new();
+            self.read_all(&mut |line| {
+                last.push_back(line);
+                if last.len() > count {
+                    last.pop_front();
+                }
+                Ok(())
+            })?;
+            // Lines that are not complete yet come behind them.
+            let open = self.open.iter().flatten().count();
+            let most = count.saturating_sub(open);
+            last.drain(..last.len().saturating_sub(most));
+            let is_cut = last.iter().chain(self.open.iter().flatten()).any(|line| line.is_cut);
+            if is_whole || (last.len() == most && !is_cut) {
+                return last.into_iter().try_for_each(each);
+            }
+            length = length.saturating_mul(MORE);
+        }
+    }
+
+    /// Goes to where at least so many bytes are left, or fewer if files have been put aside meanwhile; false if that is the beginning.
+    fn go_back(&mut self, length: u64) -> Result<bool> {
+        let begun = match &self.files {
+            Files::Numbered { folder, .. } => numbered(folder, length)?,
+            Files::Json(path) => json(path, length)?,
+        };
+        self.record.clear();
+        self.open = [None, None, None];
+        let Some(Begun { file, number, entry }) = begun else {
+            (self.file, self.cut) = (None, [false; 3]);
+            if let Files::Numbered { number, .. } = &mut self.files {
+                *number = 0;
+            }
+            return Ok(false);
+        };
+        (self.file, self.cut) = (Some(file), entry.open);
+        if let Files::Numbered { number: current, .. } = &mut self.files {
+            *current = number;
+        }
+        Ok(true)
+    }
+}
+
+/// A file that is read from somewhere on.
+struct Begun {
+    file: File,
+    number: u64,
+    entry: Entry,
+}
+
+/// `None`: from the beginning of the oldest.
+fn numbered(folder: &Path, mut length: u64) -> Result<Option<Begun>> {
+    let mut numbers = numbers(folder)?;
+    let oldest = numbers.first().copied();
+    while let Some(number) = numbers.pop() {
+        let path = folder.join(number.to_string());
+        let Some((mut file, size)) = open(&path)? else { return Ok(None) };
+        let found = entries(&path, size).into_iter().rev().find(|entry| size - entry.offset >= length);
+        // Where nothing is noted of a file, all lines may go on there.
+        let beginning = Entry { offset: 0, open: [true; 3] };
+        let is_enough = size >= length && Some(number) != oldest;
+        if let Some(entry) = found.or(is_enough.then_some(beginning)) {
+            file.seek(SeekFrom::Start(entry.offset)).context(|| path.display().to_string())?;
+            return Ok(Some(Begun { file, number, entry }));
+        }
+        length = length.saturating_sub(size);
+    }
+    Ok(None)
+}
+
+/// The same of Docker's files, whose records end with their lines.
+fn json(path: &Path, mut length: u64) -> Result<Option<Begun>> {
+    for path in rotated(path)?.into_iter().rev() {
+        let named = || path.display().to_string();
+        let Some((mut file, size)) = open(&path)? else { return Ok(None) };
+        if size <= length {
+            length -= size;
+            continue;
+        }
+        file.seek(SeekFrom::Start(size - length)).context(named)?;
+        let mut reader = BufReader::new(file);
+        let passed = reader.skip_until(b'\n').context(named)? as u64;
+        let offset = size - length + passed;
+        let mut file = reader.into_inner();
+        file.seek(SeekFrom::Start(offset)).context(named)?;
+        return Ok(Some(Begun { file, number: 0, entry: Entry { offset, open: [true; 3] } }));
+    }
+    Ok(None)
+}
+
+/// With its length; `None` if it is not there.
+fn open(path: &Path) -> Result<Option<(File, u64)>> {
+    match File::open(path).and_then(|file| file.metadata().map(|status| (file, status.len()))) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).context(|| path.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use super::super::json_file::{JsonWriter, json_file};
+    use super::super::tag::LogSubject;
+    use super::super::{LogBounds, LogWriter, Stream, Tail};
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let folder = std::env::temp_dir().join(format!("box-tail-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Folder(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// What a program may write: pieces of lines of any length, of both streams, with few lines of the one.
+    fn pieces(count: u32) -> impl Iterator<Item = (Stream, Vec<u8>)> {
+        (0..count).map(|number| {
+            // A multiplicative sequence, the same each time.
+            let any = number.wrapping_mul(2_654_435_761) >> 8;
+            let stream = if any % 997 == 0 { Stream::Stderr } else { Stream::Stdout };
+            let end = if any % 5 == 0 { "" } else { "\n" };
+            let length = if any % 1009 == 0 { 70_000 } else { any % 200 } as usize;
+            (stream, format!("{number} {}{end}", "x".repeat(length)).into_bytes())
+        })
+    }
+
+    fn read(mut reader: LogReader, tail: Tail) -> Vec<(Stream, Vec<u8>)> {
+        let mut lines = Vec::new();
+        let mut take = |line: Line| {
+            lines.push((line.stream, line.text));
+            Ok(())
+        };
+        reader.read(tail, &mut take).unwrap();
+        reader.finish(&mut take).unwrap();
+        lines
+    }
+
+    /// The last ones are those of all of them.
+    fn assert_tails(open: impl Fn() -> LogReader) {
+        let all = read(open(), Tail::All);
+        for count in [1, 2, 3, 10, 100, 1000, 10_000, 1_000_000] {
+            let tail = read(open(), Tail::Lines(count));
+            let expected = &all[all.len().saturating_sub(count)..];
+            // What is not complete comes last, however many lines are wanted.
+            assert!(tail.len() >= expected.len() && tail.len() <= expected.len() + 2, "{count}");
+            assert!(tail.ends_with(expected) || tail == expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_those_of_all() {
+        let folder = Folder::new("numbered");
+        for bounds in [LogBounds::default(), LogBounds { size: 1 << 20, count: 4 }] {
+            let mut number = 0;
+            let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
+            for (stream, text) in pieces(30_000) {
+                writer.write(stream, &text).unwrap();
+                number += 1;
+                // It goes on after a start.
+                if number % 7001 == 0 {
+                    writer = LogWriter::open(&folder.0, bounds).unwrap();
+                }
+            }
+            assert_tails(|| LogReader::open(&folder.0, false).unwrap());
+            // Without what is noted as well.
+            for number in numbers(&folder.0).unwrap() {
+                super::super::index::remove_index(&folder.0.join(number.to_string()));
+            }
+            assert_tails(|| LogReader::open(&folder.0, false).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_last_lines_of_dockers_files() {
+        let folder = Folder::new("json");
+        let path = json_file(&folder.0, "0");
+        let subject = LogSubject {
+            id: "0".into(),
+            name: "web".into(),
+            image: "busybox".into(),
+            tag: "web".into(),
+            has_tag: false,
+            attributes: Vec::new(),
+        };
+        let mut writer = JsonWriter::new(path.clone(), LogBounds { size: 1 << 20, count: 3 }, &subject);
+        for (stream, text) in pieces(15_000) {
+            writer.write(stream, &text).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_tails(|| LogReader::open_json(&path, false).unwrap());
+    }
+
+    /// Its beginning could be anything.
+    #[test]
+    fn the_beginning_is_not_read() {
+        let folder = Folder::new("beginning");
+        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
+        writer.write(Stream::Stderr, b"early\n").unwrap();
+        for number in 0..60_000 {
+            writer.write(Stream::Stdout, format!("line {number} {}\n", "x".repeat(80)).as_bytes()).unwrap();
+        }
+        writer.write(Stream::Stderr, b"late\n").unwrap();
+        let mut file = File::options().write(true).open(folder.0.join("0")).unwrap();
+        file.write_all(&vec![0; 5 << 20]).unwrap();
+        let last = read(LogReader::open(&folder.0, false).unwrap(), Tail::Lines(3));
+        let text =
+            |(stream, text): &(Stream, Vec<u8>)| (*stream, String::from_utf8_lossy(&text[..5]).into_owned());
+        let expected = [Stream::Stdout, Stream::Stdout, Stream::Stderr];
+        assert_eq!(last.iter().map(text).collect::<Vec<_>>()[2], (Stream::Stderr, "late\n".to_string()));
+        assert_eq!(last.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), expected);
+        assert!(last[1].1.starts_with(b"line 59999 "));
+    }
+}
