@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::counters::Counters;
 use super::fault::{Fault, Outcome};
 use super::head::Head;
+use super::known::KnownContainers;
 use super::log::{Level, Log};
 use super::terminals::Terminals;
 use crate::container::sweep;
@@ -26,6 +27,8 @@ pub struct Daemon {
     pub has_metrics: bool,
     /// What is counted for that.
     pub counters: Counters,
+    /// Records that have been read, as long as they are as they were.
+    pub known: KnownContainers,
     /// Of programs that are run for clients.
     pub terminals: Terminals,
     /// When it was swept last.
@@ -40,6 +43,7 @@ impl Daemon {
             log,
             has_metrics,
             counters: Counters::default(),
+            known: KnownContainers::default(),
             terminals: Terminals::default(),
             swept: Mutex::new(None),
         }

@@ -29,7 +29,7 @@ pub fn usage_of_all(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Rep
         document["Images"] = Value::Array(images);
     }
     if is_wanted("container") {
-        document["Containers"] = list_all(store)?;
+        document["Containers"] = list_all(store, &daemon.known)?;
     }
     if is_wanted("volume") {
         let records = ContainerRecord::list(store)?;

@@ -32,6 +32,8 @@ const HEAD_START: Duration = Duration::from_millis(20);
 pub enum Reply {
     /// A document.
     Json(u16, Value),
+    /// A document that is written already.
+    Written(u16, Vec<u8>),
     /// A text.
     Text(u16, &'static str),
     /// A status alone.
@@ -150,6 +152,7 @@ impl<'c> Exchange<'c> {
     pub fn finish(&mut self, outcome: Outcome<Reply>) -> IoResult<()> {
         match outcome {
             Ok(Reply::Json(status, document)) => self.send_json(status, &document),
+            Ok(Reply::Written(status, text)) => self.send(status, Some("application/json"), &text),
             Ok(Reply::Text(status, text)) => {
                 self.send(status, Some("text/plain; charset=utf-8"), text.as_bytes())
             }

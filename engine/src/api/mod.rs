@@ -16,6 +16,7 @@ mod fault;
 mod head;
 mod hijack;
 mod image;
+mod known;
 mod listener;
 mod log;
 mod metrics;

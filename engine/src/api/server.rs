@@ -208,6 +208,8 @@ impl Server {
         let work = move || {
             let parked = answer(&shared, connection, head, rest);
             shared.give_back(parked);
+            // Nobody waits for it.
+            shared.daemon.sweep();
         };
         let builder = std::thread::Builder::new().stack_size(STACK);
         if builder.spawn(work).is_err() {

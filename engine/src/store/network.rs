@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,11 @@ pub struct NetworkRecords {
 impl NetworkRecords {
     pub(super) fn at(folder: PathBuf) -> NetworkRecords {
         NetworkRecords { folder }
+    }
+
+    /// Where they are; a folder that need not be there yet.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn path(&self, name: &str) -> PathBuf {

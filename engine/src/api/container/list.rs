@@ -1,12 +1,14 @@
 //! `GET /containers/json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
+use crate::api::known::{Known, KnownContainers};
 use crate::api::query::Filters;
 use crate::command::is_labelled;
 use crate::container::{
@@ -37,9 +39,25 @@ const FILTERS: [&str; 15] = [
 /// A container, as far as it has been looked at.
 struct Row {
     folder: ContainerFolder,
-    record: ContainerRecord,
+    known: Known,
     status: Status,
     health: Option<HealthState>,
+}
+
+impl Row {
+    /// Whether all that is shown of it, but for the sentence about its state, stands in its folder.
+    fn rests(&self) -> bool {
+        matches!(self.status, Status::Created | Status::Exited(_))
+    }
+
+    fn sentence(&self, now: Moment) -> String {
+        let health = match self.health {
+            None => String::new(),
+            Some(HealthState::Starting) => " (health: starting)".to_string(),
+            Some(state) => format!(" ({})", state.name()),
+        };
+        self.status.sentence(now) + &health
+    }
 }
 
 /// Which containers there are, the newest first.
@@ -48,46 +66,83 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = query.filters(&FILTERS)?;
     let limit = query.number::<i64>("limit")?.filter(|limit| *limit > 0);
     let all = query.is_set("all") || limit.is_some() || filters.has("status") || filters.has("exited");
-    daemon.sweep();
     let store = &daemon.store;
     check(&filters)?;
     let images = ancestors(store, &filters)?;
     let bounds = Bounds::of(daemon, &filters)?;
-    let mut rows = rows(store, all)?;
+    let mut rows = rows(store, &daemon.known, all)?;
     rows.retain(|row| bounds.has(row) && is_wanted(row, &filters, &images));
     rows.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
     let now = Moment::now();
-    let with_size = query.is_set("size");
-    Ok(Reply::Json(200, documents(store, &rows, now, with_size)?))
+    if query.is_set("size") {
+        return Ok(Reply::Json(200, documents(store, &rows, now)?));
+    }
+    Ok(Reply::Written(200, write(store, &daemon.known, &rows, now)?))
 }
 
 /// All of them with their sizes.
 ///
 /// # Errors
 /// A record cannot be read.
-pub fn list_all(store: &Store) -> crate::Result<Value> {
-    documents(store, &rows(store, true)?, Moment::now(), true)
+pub fn list_all(store: &Store, known: &KnownContainers) -> crate::Result<Value> {
+    documents(store, &rows(store, known, true)?, Moment::now())
 }
 
-fn documents(store: &Store, rows: &[Row], now: Moment, with_size: bool) -> crate::Result<Value> {
+/// With their sizes, as programs here need them.
+fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
     // Once for all of them.
     let networks = store.networks().list()?;
-    rows.iter().map(|row| document(store, &networks, row, now, with_size)).collect()
+    let document = |row: &Row| {
+        let mut document = document(store, &networks, row)?;
+        let (own, whole) = sizes(store, &row.folder, &row.known.record);
+        (document["Status"], document["SizeRw"]) = (json!(row.sentence(now)), json!(own));
+        document["SizeRootFs"] = json!(whole);
+        Ok(document)
+    };
+    rows.iter().map(document).collect()
 }
 
-fn rows(store: &Store, all: bool) -> crate::Result<Vec<Row>> {
+/// The list as clients get it. What does not run is written once, and again when it has changed.
+fn write(store: &Store, known: &KnownContainers, rows: &[Row], now: Moment) -> crate::Result<Vec<u8>> {
+    let mut networks = None;
+    let mut list = vec![b'['];
+    for row in rows {
+        let text = match &row.known.text {
+            Some(text) if row.rests() => text.clone(),
+            _ => {
+                if networks.is_none() {
+                    networks = Some(store.networks().list()?);
+                }
+                let document = document(store, networks.as_deref().unwrap_or_default(), row)?.to_string();
+                let text: Arc<str> = document.strip_suffix('}').unwrap_or(&document).into();
+                if row.rests() {
+                    known.keep_text(row.folder.id.as_str(), &row.known, text.clone());
+                }
+                text
+            }
+        };
+        if list.len() > 1 {
+            list.push(b',');
+        }
+        list.extend_from_slice(text.as_bytes());
+        list.extend_from_slice(format!(",\"Status\":{}}}", Value::from(row.sentence(now))).as_bytes());
+    }
+    list.push(b']');
+    Ok(list)
+}
+
+fn rows(store: &Store, known: &KnownContainers, all: bool) -> crate::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for folder in store.containers().list()? {
-        // One that is gone meanwhile, or was never complete, is none.
-        let Ok(status) = Status::of(store, &folder) else { continue };
+    for (folder, known) in known.read(store)? {
+        // One that has gone meanwhile is none.
+        let Ok(status) = Status::from(store, &folder, known.progress.clone()) else { continue };
         if !all && !status.is_alive() && !matches!(status, Status::Restarting(_)) {
             continue;
         }
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
-        rows.push(Row { folder, record, status, health: health.map(|health| health.state) });
+        let health = if status.is_alive() { Health::of(&folder, &known.record)? } else { None };
+        rows.push(Row { folder, known, status, health: health.map(|health| health.state) });
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.known.record.created));
     Ok(rows)
 }
 
@@ -127,13 +182,14 @@ impl Bounds {
     }
 
     fn has(&self, row: &Row) -> bool {
-        let created = row.record.created;
+        let created = row.known.record.created;
         self.before.is_none_or(|before| created < before) && self.since.is_none_or(|since| created > since)
     }
 }
 
 fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
-    let Row { record, status, health, .. } = row;
+    let Row { known, status, health, .. } = row;
+    let record = &known.record;
     let exited = match status {
         Status::Exited(exit) => Some(exit.status.to_string()),
         _ => None,
@@ -189,26 +245,15 @@ fn labels(record: &ContainerRecord) -> BTreeMap<String, String> {
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn document(
-    store: &Store,
-    networks: &[NetworkRecord],
-    row: &Row,
-    now: Moment,
-    with_size: bool,
-) -> crate::Result<Value> {
-    let Row { folder, record, status, health } = row;
+/// Everything but the sentence about its state.
+fn document(store: &Store, networks: &[NetworkRecord], row: &Row) -> crate::Result<Value> {
+    let Row { known: Known { record, .. }, status, .. } = row;
     // What does not run has none.
     let interfaces = if status.is_alive() { interfaces(store, &record.id)? } else { Vec::new() };
     let named = |name: &str| NetworkRecords::find_in(networks, name).cloned();
     let settings = network_settings(store, record, &interfaces, &named);
-    let health = match health {
-        None => String::new(),
-        Some(HealthState::Starting) => " (health: starting)".to_string(),
-        Some(state) => format!(" ({})", state.name()),
-    };
-    let sentence = status.sentence(now) + &health;
     let command = arguments(&record.execution, &record.options).unwrap_or_default();
-    let mut document = json!({
+    Ok(json!({
         "Id": record.id,
         "Names": [format!("/{}", record.name)],
         "Image": record.image,
@@ -218,16 +263,10 @@ fn document(
         "Ports": ports(&settings),
         "Labels": labels(record),
         "State": status.name(),
-        "Status": sentence,
         "HostConfig": {"NetworkMode": network_name(&record.options.network.mode)},
         "NetworkSettings": {"Networks": settings["Networks"]},
         "Mounts": record.options.mounts.iter().map(|mount| inspect_mount(store, mount)).collect::<Value>(),
-    });
-    if with_size {
-        let (own, whole) = sizes(store, folder, record);
-        (document["SizeRw"], document["SizeRootFs"]) = (json!(own), json!(whole));
-    }
-    Ok(document)
+    }))
 }
 
 /// As Docker shows a command: words with blanks in quotes.
