@@ -7,8 +7,7 @@ use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply, Stream};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
-use crate::command::describe_event;
-use crate::command::is_labelled;
+use crate::command::{describe_event, is_labelled, is_of_image};
 use crate::store::{Event, EventKind};
 use crate::time::Moment;
 
@@ -75,12 +74,13 @@ fn is_wanted(event: &Event, filters: &Filters) -> bool {
         event.kind == kind && (is_named || event.id.starts_with(value))
     };
     let action = event.action.split(':').next();
-    let none_of = ["config", "daemon", "network", "node", "plugin", "secret", "service"];
+    let none_of = ["config", "daemon", "node", "plugin", "secret", "service"];
     filters.any("type", |value| event.kind.name() == value)
         && filters.any("event", |value| action == Some(value) || event.action == value)
         && filters.any("container", |value| is_it(EventKind::Container, value))
         && filters.any("volume", |value| is_it(EventKind::Volume, value))
-        && filters.any("image", |value| event.attributes.get("image").is_some_and(|image| image == value))
+        && filters.any("network", |value| is_it(EventKind::Network, value))
+        && filters.any("image", |value| is_of_image(event, value))
         && filters.all("label", |value| is_labelled(&event.attributes, value))
         && filters.any("scope", |value| value == "local")
         && none_of.iter().all(|name| !filters.has(name))

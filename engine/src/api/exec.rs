@@ -11,11 +11,14 @@ use super::hijack::{Attached, Form, Shown};
 use crate::container::log::Stream;
 use crate::container::monitor::Size;
 use crate::container::{
-    Caller, ContainerRecord, DetachKeys, ExecRecord, ExecRequest, ExecSession, ExecState, ExecStreams,
-    Status, Streams, began_at,
+    Caller, ContainerRecord, DetachKeys, ExecEvent, ExecHappening, ExecRecord, ExecRequest, ExecSession,
+    ExecState, ExecStreams, Happening, Status, Streams, began_at, note,
 };
 use crate::error::Kind;
 use crate::store::Store;
+
+/// What the thread that waits for a detached program may have on its stack. Only what is touched takes memory.
+const STACK: usize = 1 << 20;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -75,6 +78,7 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     ExecRecord::sweep(&daemon.store)?;
     let exec = ExecRecord::new(&record.id, request, wanted)?;
     exec.write(&daemon.store)?;
+    note_exec(&daemon.store, &exec, ExecEvent::Create(exec.request.command.clone()));
     Ok(Reply::Json(201, json!({"Id": exec.id})))
 }
 
@@ -105,7 +109,7 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         note_running(&daemon.store, &mut exec, &session)?;
         let store = daemon.store.clone();
         // Its end is recorded by whoever is there then.
-        let _ = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || {
             if let Ok(status) = session.finish(None) {
                 let _ = note_end(&store, &mut exec, status);
             }
@@ -142,13 +146,25 @@ fn gone(exec: &ExecRecord) -> Fault {
 fn note_running(store: &Store, exec: &mut ExecRecord, session: &ExecSession) -> Outcome<()> {
     let pid = session.pid();
     exec.state = ExecState::Running { pid, began: began_at(pid).unwrap_or(0) };
-    Ok(exec.write(store)?)
+    exec.write(store)?;
+    note_exec(store, exec, ExecEvent::Start(exec.request.command.clone()));
+    Ok(())
 }
 
 fn note_end(store: &Store, exec: &mut ExecRecord, status: u8) -> Outcome<()> {
     let pid = if let ExecState::Running { pid, .. } = exec.state { pid } else { 0 };
     exec.state = ExecState::Ended { status, pid };
-    Ok(exec.write(store)?)
+    exec.write(store)?;
+    note_exec(store, exec, ExecEvent::Die(status));
+    Ok(())
+}
+
+/// One of a container that has gone is nobody's any more.
+fn note_exec(store: &Store, exec: &ExecRecord, what: ExecEvent) {
+    let record = store.containers().find(&exec.container).and_then(|folder| ContainerRecord::of(&folder));
+    if let Ok(record) = record {
+        note(store, &record, &Happening::Exec(ExecHappening { id: exec.id.clone(), what }));
+    }
 }
 
 /// Tells its terminal how large it is.

@@ -86,6 +86,7 @@ pub fn load(store: &Store, stream: &mut dyn Read, platform: Option<&Platform>) -
         let records: Vec<ImageRecord> = names.iter().map(named_as).collect();
         for record in if records.is_empty() { vec![nameless] } else { records } {
             store.name_image(&record)?;
+            store.events().note_image(&record, "load");
             named.push(record);
         }
     }

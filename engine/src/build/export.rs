@@ -96,6 +96,7 @@ pub fn export(
         vertex.note(format!("naming to {name}"));
         record.name = name;
         store.name_image(&record)?;
+        store.events().note_image(&record, "tag");
     }
     Ok(Built { id, record })
 }

@@ -1,4 +1,4 @@
-//! events: what happens to containers and volumes.
+//! events: what happens to containers, images, networks and volumes.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
             long: "filter",
             short: Some('f'),
             value: Some("NAME=VALUE"),
-            help: "type=…, event=…, container=…, image=…, volume=…, label=…",
+            help: "type=…, event=…, container=…, image=…, volume=…, network=…, label=…",
         },
         Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.Action}}" },
     ]],
@@ -39,7 +39,8 @@ pub const COMMAND: Command = Command {
 
 fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
-    let filters = Filters::parse(arguments, &["type", "event", "container", "image", "volume", "label"])?;
+    let filters =
+        Filters::parse(arguments, &["type", "event", "container", "image", "volume", "network", "label"])?;
     let since = arguments.text("since")?.map(|text| parse_moment("--since ", text)).transpose()?;
     let until = arguments.text("until")?.map(|text| parse_moment("--until ", text)).transpose()?;
     let store = global.store()?;
@@ -89,8 +90,18 @@ fn is_wanted(event: &Event, filters: &Filters) -> bool {
             .any("event", |value| event.action.split(':').next() == Some(value) || event.action == value)
         && filters.any("container", |value| is_it(EventKind::Container, value))
         && filters.any("volume", |value| is_it(EventKind::Volume, value))
-        && filters.any("image", |value| event.attributes.get("image").is_some_and(|image| image == value))
+        && filters.any("network", |value| is_it(EventKind::Network, value))
+        && filters.any("image", |value| is_of_image(event, value))
         && filters.all("label", |value| super::filter::is_labelled(&event.attributes, value))
+}
+
+/// Whether something happens to an image, or to a container that is made of it.
+pub fn is_of_image(event: &Event, image: &str) -> bool {
+    let is_called = |attribute: &str| event.attributes.get(attribute).is_some_and(|name| name == image);
+    match event.kind {
+        EventKind::Image => event.id == image || is_called("name"),
+        _ => is_called("image"),
+    }
 }
 
 fn line(event: &Event) -> String {
@@ -128,9 +139,10 @@ pub fn message(event: &Event) -> Value {
         "time": seconds(*time),
         "timeNano": time.0,
     });
+    if matches!(kind, EventKind::Container | EventKind::Image) {
+        (message["status"], message["id"]) = (json!(action), json!(id));
+    }
     if *kind == EventKind::Container {
-        message["status"] = json!(action);
-        message["id"] = json!(id);
         message["from"] = json!(attributes.get("image"));
     }
     message

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::confirmation::{FORCE, is_confirmed};
 use super::prune_filter::{FILTER, PruneFilter};
-use super::rmi::{ImagesGone, deleted};
+use super::rmi::{ImagesGone, deleted, note_deleted};
 use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
@@ -67,10 +67,12 @@ pub fn prune_images(store: &Store, all: bool, filter: &PruneFilter) -> Result<(I
     let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;
+        store.events().note_image(record, "untag");
         gone.untagged.push(record.reference().map_or(record.name.clone(), |name| name.familiar()));
     }
     let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
     let partial = store.blobs().discard_partial()?;
     gone.deleted = deleted(&collected, &going);
+    note_deleted(store, &gone, &going);
     Ok((gone, collected.bytes + partial))
 }

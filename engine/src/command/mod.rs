@@ -71,7 +71,7 @@ use std::ffi::OsString;
 pub use arguments::{Arguments, Command, Flag, Global, Request, Serve, Topic};
 pub use builder::prune_builds;
 pub use daemon::DAEMON;
-pub use events::message as describe_event;
+pub use events::{is_of_image, message as describe_event};
 pub use filter::is_labelled;
 pub use image_filter::Filter as ImageFilter;
 pub use image_inspect::describe as describe_image;

@@ -191,7 +191,9 @@ pub fn make(store: &Store, record: &NetworkRecord) -> Result<()> {
     pillbox::container::Networks::parse(format!("network {name}"), netconf.as_bytes())?;
     refuse_ordinary_user(store, name)?;
     check_overlaps(store, record)?;
-    store.networks().add(record)
+    store.networks().add(record)?;
+    store.events().note_network(record, "create", None);
+    Ok(())
 }
 
 /// Subnets that two networks have would be said by the second one's first container.
@@ -349,7 +351,9 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
         )));
     }
     take_down(&record)?;
-    store.networks().remove(&record.name)
+    store.networks().remove(&record.name)?;
+    store.events().note_network(&record, "destroy", None);
+    Ok(())
 }
 
 /// Removes networks that no container has, running or not; their names.

@@ -88,6 +88,7 @@ pub fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<Imag
     let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;
+        store.events().note_image(record, "untag");
         let (repository, tag) = repository_and_tag(record);
         match record.reference() {
             Some(_) => gone.untagged.push(format!("{repository}:{tag}")),
@@ -98,8 +99,22 @@ pub fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<Imag
     if !keep {
         let collected = removals.collect_of(&going, || ContainerRecord::layers_in_use(store))?;
         gone.deleted = deleted(&collected, &going);
+        note_deleted(store, &gone, &going);
     }
     Ok(gone)
+}
+
+/// Writes down which images are gone.
+pub fn note_deleted(store: &Store, gone: &ImagesGone, records: &[ImageRecord]) {
+    let ids: BTreeSet<String> = records.iter().map(|record| record.id.to_string()).collect();
+    for record in ids
+        .iter()
+        .filter(|id| gone.deleted.contains(id))
+        .filter_map(|id| records.iter().find(|record| record.id.to_string() == *id))
+    {
+        // It has no name any more.
+        store.events().note_image(&ImageRecord { name: record.id.to_string(), ..record.clone() }, "delete");
+    }
 }
 
 /// What is gone: images that have lost their last names, and layers.

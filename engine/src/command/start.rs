@@ -4,7 +4,7 @@ use super::attach::{DETACH_KEYS, attaching};
 use super::stop::{SIGNAL_FLAG, TIME_FLAG, TIMEOUT_FLAG, patience, signal, tell_waiting};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
 use crate::container::{
-    Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take,
+    Attaching, ContainerRecord, Happening, Taken, attach_to, note, start_attached, start_detached, stop, take,
 };
 use crate::error::{Error, Result};
 
@@ -62,11 +62,14 @@ fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let (patience, signal) = (patience(arguments)?, signal(arguments)?);
     each(arguments, |name| {
-        stop(&store, &store.containers().find(name)?, patience, signal, &mut tell_waiting)?;
+        let folder = store.containers().find(name)?;
+        stop(&store, &folder, patience, signal, &mut tell_waiting)?;
         match take(&store, name)? {
-            Taken::Own(own) => start_detached(&store, *own, &mut say),
+            Taken::Own(own) => start_detached(&store, *own, &mut say)?,
             // Another command has started it.
-            Taken::Running(_) => Ok(()),
+            Taken::Running(_) => {}
         }
+        note(&store, &ContainerRecord::of(&folder)?, &Happening::Restart);
+        Ok(())
     })
 }

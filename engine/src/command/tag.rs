@@ -29,6 +29,8 @@ fn tag(global: &Global, arguments: &Arguments) -> Result<u8> {
     let record = store.find_image(arguments.operand(0)?.unwrap_or_default())?;
     let is_same = record.reference().is_some_and(|reference| reference.repository == name.repository);
     let repo_digest = record.repo_digest.filter(|_| is_same);
-    store.name_image(&ImageRecord { name: name.to_string(), repo_digest, ..record })?;
+    let named = ImageRecord { name: name.to_string(), repo_digest, ..record };
+    store.name_image(&named)?;
+    store.events().note_image(&named, "tag");
     Ok(0)
 }

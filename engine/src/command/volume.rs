@@ -16,8 +16,8 @@ use super::{Arguments, Command, Flag, Global, each, print, tell_broken};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
-use crate::store::{Event, EventKind, Store, VolumeRecord};
-use crate::time::{Moment, rfc3339};
+use crate::store::{Store, VolumeRecord};
+use crate::time::rfc3339;
 
 pub const CREATE: Command = Command {
     name: "volume create",
@@ -264,7 +264,5 @@ pub fn prune_volumes(store: &Store, all: bool, filter: &PruneFilter) -> Result<(
 
 /// Writes down what happens to a volume.
 pub fn note(store: &Store, name: &str, action: &str) {
-    let (id, action) = (name.to_string(), action.to_string());
-    let attributes = std::collections::BTreeMap::from([("driver".to_string(), "local".to_string())]);
-    store.events().note(&Event { time: Moment::now(), kind: EventKind::Volume, action, id, attributes });
+    store.events().note_volume(name, action);
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use pillbox::Root;
 use pillbox::state::NetworkRecord as Interface;
 
-use super::event::{Happening, note};
 use super::exposed::ports_to_publish;
 use super::monitor::{Decoder, Hello, Kind, VERSION, connect as reach_monitor, encode, encode_value};
 use super::neighbours::{announce, check_names_on_networks};
@@ -86,7 +85,9 @@ pub fn connect(
         return Err(error);
     }
     announce(store, &record.options.network);
-    note(store, &record, &Happening::Connect(name.clone()));
+    if let Some(network) = named {
+        store.events().note_network(network, "connect", Some(&record.id));
+    }
     if interfaces.is_some() && name != USUAL && !tell_monitor(store, folder)? {
         warn(&format!(
             "container {}: it has no monitor that would answer it for names: others find it by its name, but not it others",
@@ -130,7 +131,9 @@ pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result
     record.options.network.set_connections(connections);
     record.write(folder)?;
     announce(store, &before);
-    note(store, &record, &Happening::Disconnect(name.to_string()));
+    if let Some(network) = &named {
+        store.events().note_network(network, "disconnect", Some(&record.id));
+    }
     Ok(())
 }
 

@@ -17,6 +17,14 @@ pub enum Happening {
     Die(u8),
     /// It was removed.
     Destroy,
+    /// It was sent this signal.
+    Kill(i32),
+    /// It has ended because somebody asked for that.
+    Stop,
+    /// It was ended and started again because somebody asked for that.
+    Restart,
+    /// Something happens to one more program in it.
+    Exec(ExecHappening),
     /// All its processes were stopped.
     Pause,
     /// They go on.
@@ -25,12 +33,28 @@ pub enum Happening {
     Rename(String),
     /// Its limits are others.
     Update,
-    /// It is on this network from now on.
-    Connect(String),
-    /// It is no longer on this network.
-    Disconnect(String),
     /// A look at its health has changed what is known of it.
     Health(&'static str),
+}
+
+/// Something that happens to a program that runs beside a container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecHappening {
+    /// Its id.
+    pub id: String,
+    /// What happens.
+    pub what: ExecEvent,
+}
+
+/// What that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecEvent {
+    /// It is to be run: these words.
+    Create(Vec<String>),
+    /// It runs: these words.
+    Start(Vec<String>),
+    /// It has ended with this status.
+    Die(u8),
 }
 
 /// Writes it down.
@@ -46,6 +70,23 @@ pub fn note(store: &Store, record: &ContainerRecord, happening: &Happening) {
             "die".to_string()
         }
         Happening::Destroy => "destroy".to_string(),
+        Happening::Kill(signal) => {
+            attributes.insert("signal".into(), signal.to_string());
+            "kill".to_string()
+        }
+        Happening::Stop => "stop".to_string(),
+        Happening::Restart => "restart".to_string(),
+        Happening::Exec(ExecHappening { id, what }) => {
+            attributes.insert("execID".into(), id.clone());
+            match what {
+                ExecEvent::Create(words) => format!("exec_create: {}", words.join(" ")),
+                ExecEvent::Start(words) => format!("exec_start: {}", words.join(" ")),
+                ExecEvent::Die(status) => {
+                    attributes.insert("exitCode".into(), status.to_string());
+                    "exec_die".to_string()
+                }
+            }
+        }
         Happening::Pause => "pause".to_string(),
         Happening::Unpause => "unpause".to_string(),
         Happening::Rename(before) => {
@@ -53,11 +94,6 @@ pub fn note(store: &Store, record: &ContainerRecord, happening: &Happening) {
             "rename".to_string()
         }
         Happening::Update => "update".to_string(),
-        Happening::Connect(network) | Happening::Disconnect(network) => {
-            attributes.insert("network".into(), network.clone());
-            let is_connected = matches!(happening, Happening::Connect(_));
-            if is_connected { "network-connect" } else { "network-disconnect" }.to_string()
-        }
         Happening::Health(status) => format!("health_status: {status}"),
     };
     let id = record.id.clone();

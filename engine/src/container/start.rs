@@ -8,6 +8,7 @@ use pillbox::{Container, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::attach::{Attaching, Outcome, Until, Wants, attach};
+use super::event::{Happening, note};
 use super::monitor::{connect, start_monitor};
 use super::options::Streams;
 use super::overlay::Overlay;
@@ -187,6 +188,8 @@ pub fn stop(
     };
     let asked = record.options.stop_timeout.map_or(STOP_TIMEOUT, Duration::from_secs);
     if let Some(ended) = still(container.pidfd())? {
+        // Before the end that it may bring.
+        note(store, &record, &Happening::Kill(signal.as_raw()));
         still(container.kill(signal))?;
         // One that is stopped hears no signal.
         if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
@@ -197,10 +200,13 @@ pub fn stop(
             notice(&format!("container {}: it has not ended yet on {signal}: {rest}", record.name));
         };
         if !ends(&ended, patience.unwrap_or(Patience::Limited(asked)), &mut late)? {
+            note(store, &record, &Happening::Kill(Signal::KILL.as_raw()));
             still(container.kill_all(Signal::KILL))?;
         }
     }
-    settle(folder, monitor)
+    settle(folder, monitor)?;
+    note(store, &record, &Happening::Stop);
+    Ok(())
 }
 
 /// The runtime's container of one that runs, or is about to; `None` if it does not, and nobody has it in its hands any more.
@@ -294,6 +300,7 @@ pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result
     if signal == Signal::KILL || signal == stop_signal(&record)? {
         set_stopped(folder, true)?;
     }
+    note(store, &record, &Happening::Kill(signal.as_raw()));
     unless_ended(store, folder, container.kill(signal))
 }
 

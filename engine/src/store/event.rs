@@ -12,7 +12,9 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::image::ImageRecord;
 use super::lock::{Lock, Sharing};
+use super::network::NetworkRecord;
 use crate::error::{Context, Kind, Result};
 use crate::time::Moment;
 
@@ -24,6 +26,10 @@ pub enum EventKind {
     Container,
     /// A volume.
     Volume,
+    /// An image.
+    Image,
+    /// A network.
+    Network,
 }
 
 impl EventKind {
@@ -32,6 +38,8 @@ impl EventKind {
         match self {
             EventKind::Container => "container",
             EventKind::Volume => "volume",
+            EventKind::Image => "image",
+            EventKind::Network => "network",
         }
     }
 }
@@ -45,7 +53,7 @@ pub struct Event {
     pub kind: EventKind,
     /// Docker's word for it: `create`, `start`, `die`, `destroy`.
     pub action: String,
-    /// The id of a container, the name of a volume.
+    /// The id of a container or network, the name of a volume, the id or the name of an image.
     pub id: String,
     /// What else is known: `name`, `image`, `exitCode`.
     pub attributes: BTreeMap<String, String>,
@@ -74,6 +82,39 @@ impl Events {
     /// Writes an event down. Nothing depends on it: a disk that does not take it keeps nobody from his work.
     pub fn note(&self, event: &Event) {
         let _ = self.write(event);
+    }
+
+    /// Writes down what happens to an image: to its id or, where it comes from a registry or goes there, to its name.
+    pub fn note_image(&self, record: &ImageRecord, action: &str) {
+        let id = match action {
+            "pull" | "push" => record.name.clone(),
+            _ => record.id.to_string(),
+        };
+        let familiar = record.reference().map_or_else(|| record.name.clone(), |name| name.familiar());
+        self.note_of(EventKind::Image, id, action, [("name", familiar)]);
+    }
+
+    /// Writes down what happens to a network; what else is known stands behind its name and driver.
+    pub fn note_network(&self, record: &NetworkRecord, action: &str, container: Option<&str>) {
+        let own = [("name", record.name.clone()), ("type", record.driver.name().to_string())];
+        let attributes = own.into_iter().chain(container.map(|id| ("container", id.to_string())));
+        self.note_of(EventKind::Network, record.id.clone(), action, attributes);
+    }
+
+    /// Writes down what happens to a volume.
+    pub fn note_volume(&self, name: &str, action: &str) {
+        self.note_of(EventKind::Volume, name.to_string(), action, [("driver", "local".to_string())]);
+    }
+
+    fn note_of(
+        &self,
+        kind: EventKind,
+        id: String,
+        action: &str,
+        attributes: impl IntoIterator<Item = (&'static str, String)>,
+    ) {
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        self.note(&Event { time: Moment::now(), kind, action: action.to_string(), id, attributes });
     }
 
     fn write(&self, event: &Event) -> Result<()> {

@@ -103,6 +103,7 @@ pub fn pull(
     if before.as_ref() != Some(&record) {
         store.name_image(&record)?;
     }
+    store.events().note_image(&record, "pull");
     Ok(Pulled { record, digest, was_there, devices_left_out, locks })
 }
 

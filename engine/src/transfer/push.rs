@@ -48,6 +48,7 @@ pub fn push(
     let media_type = document.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
     let digest = registry.put_manifest(tag, media_type, text).context(named)?;
     note(store, record, digest)?;
+    store.events().note_image(&ImageRecord { name: reference.to_string(), ..record.clone() }, "push");
     Ok((digest, text.len() as u64))
 }
 

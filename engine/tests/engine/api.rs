@@ -420,6 +420,12 @@ fn logs_and_events() {
         (&json!("0"), &json!("test"))
     );
     assert_eq!((&die["status"], &die["id"], &die["from"]), (&json!("die"), &json!(id), &json!("test")));
+    let images =
+        boxd.get(&format!("/events?since=0&until={until}&filters=%7B%22type%22%3A%5B%22image%22%5D%7D"));
+    assert_eq!(
+        (&images.documents()[0]["Action"], &images.documents()[0]["status"]),
+        (&json!("import"), &json!("import"))
+    );
     // Those that are still to come, to a client that then goes.
     let mut stream = boxd.connect();
     stream.write_all(b"GET /v1.51/events HTTP/1.1\r\n\r\n").unwrap();

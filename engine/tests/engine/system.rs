@@ -117,7 +117,10 @@ fn what_happens_is_told() {
         let actions: Vec<&str> = told.lines().map(|line| line.split(' ').nth(2).expect("action")).collect();
         assert_eq!(
             actions,
-            ["create", "start", "rename", "rename", "die", "destroy", "create", "destroy"],
+            [
+                "create", "start", "rename", "rename", "kill", "kill", "die", "stop", "destroy", "create",
+                "destroy"
+            ],
             "{told}"
         );
         assert!(
@@ -138,7 +141,7 @@ fn what_happens_is_told() {
                 break;
             }
         }
-        assert_eq!(seen, ["create", "start", "rename", "die", "destroy"]);
+        assert_eq!(seen, ["create", "start", "rename", "kill", "kill", "die", "stop", "destroy"]);
         // timeout(1), which ends it.
         rustix::process::kill_process(
             rustix::process::Pid::from_raw(follower.id() as i32).expect("pid"),
@@ -149,6 +152,28 @@ fn what_happens_is_told() {
         room.call(&["events", "--since", "yesterday"]).fails(125, "--since yesterday: must be");
         room.assert_gone();
     }
+}
+
+#[test]
+fn what_happens_to_images_and_networks_is_told() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    let id = room.call(&["import", "rootfs.tar", "made:1"]).ok();
+    room.call(&["tag", "made:1", "other:1"]).ok();
+    room.call(&["rmi", "made:1", "other:1"]).ok();
+    room.call(&["network", "create", "net"]).ok();
+    room.call(&["network", "rm", "net"]).ok();
+    let told = |filter: &str| {
+        let format = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}";
+        room.call(&["events", "--since", "1m", "--until", "0s", "-f", filter, "--format", format]).ok()
+    };
+    let deleted = format!("image delete {id}");
+    let images = ["image import made:1\n", "image tag other:1\n", "image untag made:1\n"];
+    let images = images.concat() + "image untag other:1\n" + &deleted;
+    assert_eq!(told("type=image"), images);
+    assert_eq!(told(&format!("image={}", id.trim())), images);
+    assert_eq!(told("network=net"), "network create net\nnetwork destroy net\n");
+    room.assert_gone();
 }
 
 #[test]

@@ -105,6 +105,7 @@ pub fn restart(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, record) = named(daemon, exchange)?;
     end(daemon, exchange, &folder)?;
     begin(daemon, &record)?;
+    note(&daemon.store, &record, &Happening::Restart);
     Ok(Reply::Empty(204))
 }
 

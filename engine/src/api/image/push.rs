@@ -23,6 +23,7 @@ pub fn tag(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     }
     let named = ImageRecord { name: reference.to_string(), repo_digest: None, ..record };
     daemon.store.name_image(&named)?;
+    daemon.store.events().note_image(&named, "tag");
     Ok(Reply::Empty(201))
 }
 
