@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, Sharing};
-use super::{names_in, random_id, removal};
+use super::{may_be_name, names_in, random_id, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
@@ -143,15 +143,12 @@ impl Containers {
     }
 
     fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
-        // What is no file's name is no container's either.
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        if !may_be_name(name) {
             return Ok(None);
         }
         match std::fs::read_link(self.names.join(name)) {
             Ok(id) => Ok(id.to_str().and_then(ContainerId::parse).and_then(|id| self.folder_of(&id))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {
-                Ok(None)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| format!("container {name}")),
         }
     }
