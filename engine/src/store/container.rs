@@ -237,6 +237,15 @@ impl ContainerFolder {
         locked.map_err(|error| self.gone(error))
     }
 
+    /// The same, and `look` is called again and again until then.
+    ///
+    /// # Errors
+    /// It is gone; those of `look`.
+    pub fn lock_looking(&self, sharing: Sharing, look: impl FnMut() -> Result<()>) -> Result<Lock> {
+        let what = format!("container {}", self.id.short());
+        Lock::at_looking(&self.path, sharing, &what, look).map_err(|error| self.gone(error))
+    }
+
     fn gone(&self, error: Error) -> Error {
         match error.kind() {
             Kind::NotFound => Error::not_found(format!("No such container: {}", self.id.short())),
