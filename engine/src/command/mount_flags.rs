@@ -6,7 +6,8 @@ use crate::container::size::parse_bytes;
 use crate::container::{Access, DeviceRequest, Mount, MountSource, check_volume_name};
 use crate::error::{Error, Kind, Result};
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+/// How mounts of the host and of the container follow one another.
+pub const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
 pub fn parse_volume(text: &str) -> Result<Mount> {
@@ -47,7 +48,10 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
 }
 
 /// What is wrong with a place in the container.
-fn check_target(target: &str) -> std::result::Result<(), &'static str> {
+///
+/// # Errors
+/// Something cannot be mounted there.
+pub fn check_target(target: &str) -> std::result::Result<(), &'static str> {
     let is_root = target.split('/').all(|part| matches!(part, "" | "."));
     match target {
         "" => Err("a target is missing: must be an absolute path in the container"),
