@@ -113,6 +113,7 @@ const ENGINE: House = House {
     rooms: &[
         "error",
         "message",
+        "thread",
         "time",
         "digest",
         "reference",

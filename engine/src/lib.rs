@@ -23,6 +23,7 @@ pub mod reference;
 pub mod registries;
 pub mod registry;
 pub mod store;
+mod thread;
 pub mod time;
 pub mod transfer;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -23,6 +23,12 @@ use crate::command::prune_builds;
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
 use crate::reference::Reference;
+
+/// How many pieces of what is said wait for a client that does not read: then whoever writes waits as well.
+const WAITING_MAX: usize = 16;
+
+/// What the thread may have on its stack, as a command has: stages are compiled within one another. Only what is touched takes memory.
+const STACK: usize = 8 << 20;
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,12 +52,12 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let connection = exchange.connection();
     let mut stream = exchange.stream("application/json")?;
     let cancellation = Cancellation::default();
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(WAITING_MAX);
     let built = std::thread::scope(|scope| {
         let teller = Teller { sender };
         let (store, cancellation) = (&daemon.store, &cancellation);
         let options = &options;
-        let builder = std::thread::Builder::new().stack_size(2 << 20);
+        let builder = std::thread::Builder::new().stack_size(STACK);
         let thread = builder.spawn_scoped(scope, move || {
             build_image(store, (context, &dockerfile), options, &mut images, &teller, cancellation)
         })?;
@@ -144,7 +150,7 @@ const BLOCK: u64 = 512;
 
 /// Passes on what happens, as lines.
 struct Teller {
-    sender: Sender<String>,
+    sender: SyncSender<String>,
 }
 
 impl Sink for Teller {

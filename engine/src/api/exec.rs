@@ -98,7 +98,7 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let folder = daemon.container(&exec.container).map_err(|_| gone(&exec))?;
     exec.request.detached = body.detach;
     exec.request.streams.terminal |= body.tty;
-    let size = body.console_size.filter(|[rows, columns]| rows * columns > 0);
+    let size = body.console_size.filter(|size| !size.contains(&0));
     let size = size.map(|[rows, columns]| Size { rows, columns });
     let begun = ExecSession::begin(&daemon.store, &folder, &exec.request, size);
     if body.detach {
@@ -118,6 +118,12 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     }
     let form = Form::of(exec.request.streams.terminal);
     let shown = Shown { stdout: exec.wanted.stdout, stderr: exec.wanted.stderr };
+    // It has ended since the program was taken down.
+    if let Err(error) = &begun
+        && error.kind() == Kind::Conflict
+    {
+        return Err(gone(&exec));
+    }
     let connection = exchange.connection();
     let rest = exchange.hijack(form.name())?;
     let mut client = Attached::new(connection, rest, form, shown, true);

@@ -115,6 +115,9 @@ impl Head {
         if lengths.any(|(_, other)| Some(other.as_str()) != length) {
             return Err(Fault::invalid("the request has several headers Content-Length"));
         }
+        if self.headers.iter().filter(|(name, _)| name == "transfer-encoding").count() > 1 {
+            return Err(Fault::invalid("the request has several headers Transfer-Encoding"));
+        }
         match (self.header("transfer-encoding"), length) {
             (None, None) => Ok(Length::Known(0)),
             (None, Some(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -166,6 +169,8 @@ mod tests {
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\n"), 400);
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: 1\nTransfer-Encoding: chunked\n\n"), 400);
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: +1\n\n"), 400);
+        let twice = "POST /x HTTP/1.1\nTransfer-Encoding: chunked\nTransfer-Encoding: identity\n\n";
+        assert_eq!(status(twice), 400);
         assert_eq!(status("POST /x HTTP/1.1\nTransfer-Encoding: gzip\n\n"), 501);
         assert_eq!(status("GET /%zz HTTP/1.1\n\n"), 400);
         assert_eq!(status(&format!("GET / HTTP/1.1\n{}\n", "a: b\n".repeat(200))), 431);

@@ -87,7 +87,7 @@ pub fn accept(config: &Arc<ServerConfig>, socket: TcpStream) -> Result<UnixStrea
         ServerConnection::new(config.clone()).map_err(|error| Error::invalid(format!("TLS: {error}")))?;
     let passage =
         Passage { tls, socket, plain: outside, inward: Vec::new(), socket_ended: false, plain_ended: false };
-    let builder = std::thread::Builder::new().stack_size(256 << 10);
+    let builder = std::thread::Builder::new().stack_size(1 << 20);
     builder.spawn(move || passage.run()).context(|| "a thread")?;
     Ok(plain)
 }

@@ -8,6 +8,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Kind, Result};
 use crate::layer::pipe;
 use crate::layer::tar::{Archive, Entry, EntryKind};
+use crate::thread::spawn;
 
 /// The most files that are remembered one by one.
 const FILES_MAX: usize = 2_000;
@@ -62,10 +63,10 @@ pub fn read(
 ) -> Result<Content> {
     let (mut feed, drain) = pipe();
     std::thread::scope(|scope| {
-        let composed = scope.spawn(move || {
+        let composed = spawn(scope, move || {
             compose(&mut feed)?;
             Ok(feed.end()?)
-        });
+        })?;
         let content = read_tar(Tee { inner: drain, out });
         match composed.join() {
             // Whoever reads is the reason if nobody takes the tar.

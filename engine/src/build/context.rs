@@ -97,8 +97,10 @@ impl Context {
             }
             DockerfileSource::File(path) => {
                 let named = || path.display().to_string();
-                let file = std::fs::File::open(path).context(named)?;
-                let text = bounded(file, &named())?;
+                // Nobody may ever write to a pipe.
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = rustix::fs::open(path, flags, Mode::empty()).context(named)?;
+                let text = bounded(file.into(), &named())?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Found { name, text, path: Some(path.clone()), is_in_context: false }
             }

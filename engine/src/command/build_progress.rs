@@ -24,6 +24,9 @@ pub enum Style {
 /// How many lines of what a step has written are shown again if it fails.
 const TAIL: usize = 50;
 
+/// A line that is longer is shown as several.
+const LINE_MAX: usize = 1 << 16;
+
 /// A sink that shows what it hears on stderr.
 pub struct Printer {
     style: Style,
@@ -98,9 +101,11 @@ impl State {
             Event::Output { vertex, stream, bytes } => {
                 let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
                 let open = &mut part.open[usize::from(stream == Stream::Stderr)];
+                let end = bytes.iter().rposition(|byte| *byte == b'\n').map(|end| open.len() + end + 1);
                 open.extend_from_slice(&bytes);
-                let Some(end) = open.iter().rposition(|byte| *byte == b'\n') else { return String::new() };
-                let lines: Vec<u8> = open.drain(..=end).collect();
+                // A program that never ends a line does not fill the memory.
+                let end = end.or((open.len() >= LINE_MAX).then_some(open.len()));
+                let lines: Vec<u8> = open.drain(..end.unwrap_or(0)).collect();
                 part.lines(vertex, &lines)
             }
             Event::Ended { vertex, ending, time } => {
@@ -186,5 +191,17 @@ mod tests {
         assert_eq!(without_times, ["#3 [2/2] RUN x", "#3 one", "#3 two", "#3 three", "#3 ERROR: no"]);
         assert_eq!((state.failed, state.parts[&3].tail.len()), (Some(3), 3));
         assert_eq!(seconds(time), "0.2s");
+    }
+
+    #[test]
+    fn endless_lines_are_cut() {
+        let mut state = State::default();
+        state.take(Event::Begun { vertex: 1, name: "RUN x".into() });
+        let mut said = 0;
+        for _ in 0..100 {
+            let bytes = vec![b'x'; LINE_MAX / 10];
+            said += state.take(Event::Output { vertex: 1, stream: Stream::Stdout, bytes }).len();
+        }
+        assert!(said > 9 * LINE_MAX && state.parts[&1].open[0].len() < LINE_MAX);
     }
 }

@@ -2,16 +2,15 @@
 
 use std::io::pipe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use pillbox::Signal;
 use pillbox::container::ForwardedSignals;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Context, Result};
 
-/// How long the work has to end after it was told.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the work has to end after it was told, in seconds.
+const PATIENCE: i64 = 3;
 
 /// Signals that end programs.
 const ENDING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
@@ -33,6 +32,10 @@ pub fn until_interrupted<T>(cancel: &mut (dyn FnMut() + Send), work: impl FnOnce
                 ];
                 let _ = poll(&mut polled, None);
             };
+            let wait_for_end = || {
+                let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+                let _ = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&patience));
+            };
             while !is_done.load(Ordering::SeqCst) {
                 wait();
                 let mut ending = None;
@@ -40,7 +43,7 @@ pub fn until_interrupted<T>(cancel: &mut (dyn FnMut() + Send), work: impl FnOnce
                     .each(|signal| ending = ending.or(Some(signal).filter(|signal| ENDING.contains(signal))));
                 let Some(signal) = ending else { continue };
                 cancel();
-                std::thread::sleep(PATIENCE);
+                wait_for_end();
                 if !is_done.load(Ordering::SeqCst) {
                     std::process::exit(128 + signal.as_raw());
                 }

@@ -78,7 +78,7 @@ pub use image_inspect::describe as describe_image;
 pub use image_prune::prune_images;
 pub use limit_flags::parse_rule as parse_device_rule;
 pub use log_flags::log_options;
-pub use mount_flags::{parse_tmpfs, parse_volume};
+pub use mount_flags::{PROPAGATIONS, check_target, parse_tmpfs, parse_volume};
 pub use network::{make as make_network, prune_networks, remove as remove_network};
 pub use prune_filter::PruneFilter;
 pub use rm::{Volumes, remove as remove_container};

@@ -12,7 +12,8 @@ const CHOWN: &str = "U: box gives no files of the host another owner; idmap=uids
 /// Podman's `idmap` alone goes by the container's own ids.
 const IDMAP: &str = "idmap: root's containers have the host's ids, so that it must say which are shown as which: idmap=uids=STORED-SHOWN-COUNT;gids=STORED-SHOWN-COUNT";
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+/// How mounts of the host and of the container follow one another.
+pub const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
 pub fn parse_volume(text: &str) -> Result<Mount> {
@@ -61,7 +62,10 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
 }
 
 /// What is wrong with a place in the container.
-fn check_target(target: &str) -> std::result::Result<(), &'static str> {
+///
+/// # Errors
+/// Something cannot be mounted there.
+pub fn check_target(target: &str) -> std::result::Result<(), &'static str> {
     let is_root = target.split('/').all(|part| matches!(part, "" | "."));
     match target {
         "" => Err("a target is missing: must be an absolute path in the container"),

@@ -3,7 +3,7 @@
 use super::{Arguments, Command, Flag, Global, each};
 use crate::container::{ContainerRecord, Own, Status, discard, end, remove_volumes};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Sharing, Store};
+use crate::store::{ContainerFolder, Sharing, Store};
 
 pub const COMMAND: Command = Command {
     name: "rm",
@@ -53,21 +53,8 @@ pub enum Volumes {
 /// It runs, or there is none.
 pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Result<()> {
     let folder = store.containers().find(name)?;
-    let status = match Status::of(store, &folder) {
-        // Of one whose files are broken nobody knows.
-        Err(_) if force => None,
-        status => Some(status?),
-    };
-    if status.is_none_or(|status| status.is_alive() || matches!(status, Status::Restarting(_))) {
-        if !force {
-            return Err(Error::conflict(format!(
-                "container {name}: it is running: stop it first, or say --force"
-            )));
-        }
-        end(store, &folder)?;
-    }
-    // Its monitor may be about to let go of it, and may have removed it by itself.
-    let lock = folder.lock(Sharing::Exclusive)?;
+    // Its monitor may be about to let go of it, and may have removed it by itself. Another command may start it meanwhile.
+    let lock = folder.lock_looking(Sharing::Exclusive, || make_idle(store, &folder, name, force))?;
     let record = match ContainerRecord::of(&folder) {
         Err(error) if force && error.kind() != Kind::NotFound => return discard(store, &folder),
         record => record?,
@@ -77,5 +64,19 @@ pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Resul
     match volumes {
         Volumes::Go => remove_volumes(store, &own),
         Volumes::Stay => Ok(()),
+    }
+}
+
+/// One that runs is ended, or it is said that it runs.
+fn make_idle(store: &Store, folder: &ContainerFolder, name: &str, force: bool) -> Result<()> {
+    let status = match Status::of(store, folder) {
+        // Of one whose files are broken nobody knows.
+        Err(_) if force => None,
+        status => Some(status?),
+    };
+    match status {
+        Some(status) if !status.is_alive() && !matches!(status, Status::Restarting(_)) => Ok(()),
+        _ if force => end(store, folder),
+        _ => Err(Error::conflict(format!("container {name}: it is running: stop it first, or say --force"))),
     }
 }

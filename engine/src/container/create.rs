@@ -1,5 +1,6 @@
 //! A container is made: its folder, its name, what was asked for.
 
+use super::capability::Capabilities;
 use super::event::{Happening, note};
 use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
@@ -50,6 +51,8 @@ pub fn create(
     super::compile::arguments(&source.execution, &options)?;
     ports_to_publish(&source.execution, &options.network)?;
     check_stop_signal(&source, &options)?;
+    check_host_name(&options)?;
+    Capabilities::choose(&options.rights.added, &options.rights.dropped)?;
     let name = match name {
         Some(name) => check_name(&name).map(|()| name)?,
         None => random_name()?,
@@ -98,6 +101,17 @@ fn complete(store: &Store, own: &mut Own, start: Start) -> Result<Vec<HeldVolume
     }
     own.record.write(&own.folder)?;
     Ok(held)
+}
+
+/// A name with white space or a line end would mean something else in /etc/hosts.
+fn check_host_name(options: &Options) -> Result<()> {
+    let names = [("hostname", &options.hostname), ("domainname", &options.domainname)];
+    for (flag, name) in names.into_iter().filter_map(|(flag, name)| Some((flag, name.as_ref()?))) {
+        if name.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+            return Err(Error::invalid(format!("--{flag} {name:?}: must have no white space")));
+        }
+    }
+    Ok(())
 }
 
 /// `--stop-signal` takes the place of the image's.

@@ -3,6 +3,7 @@
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::error::{Context, Error, Result};
+use crate::store::NAME_MAX;
 
 const ADJECTIVES: &[&str] = &[
     "agile", "amber", "ample", "apt", "bold", "brave", "breezy", "bright", "brisk", "calm", "candid",
@@ -63,7 +64,10 @@ fn check(what: &str, name: &str) -> Result<()> {
     let is_other = |byte: u8| is_first(byte) || b"_.-".contains(&byte);
     let mut bytes = name.bytes();
     let is_right = bytes.next().is_some_and(is_first) && bytes.len() > 0 && bytes.all(is_other);
-    match is_right && name.len() <= 253 {
+    match is_right {
+        true if name.len() > NAME_MAX => {
+            Err(Error::invalid(format!("{what} {}…: must have at most {NAME_MAX} characters", &name[..20])))
+        }
         true => Ok(()),
         false => Err(Error::invalid(format!(
             "{what} {name}: must have two characters or more of a-z, A-Z, 0-9, _, . and -, and begin with a letter or a digit"

@@ -39,7 +39,7 @@ pub use lay::{Laying, lay};
 pub use mode::ModeChange;
 pub use mountpoint::bare_mountpoints;
 pub use pack::{Boundary, Content, pack};
-pub use pattern::Patterns;
+pub use pattern::{Patterns, matches_part};
 pub use pipe::{Drain, Feed, pipe};
 pub use stub::remove_bare_mountpoints;
 pub use tree::clean;

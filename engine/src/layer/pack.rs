@@ -59,6 +59,9 @@ pub enum Choice {
     Left,
 }
 
+/// What the names of whiteouts begin with (OCI image specification, layer.md).
+const WHITEOUT: &[u8] = b".wh.";
+
 /// What goes along, and how it is to look.
 pub trait Selection {
     /// Decides about a path below the top.
@@ -255,6 +258,11 @@ impl Packer<'_, '_> {
     }
 
     fn add(&mut self, found: &OwnedFd, status: &Stat, path: &[u8]) -> Result<()> {
+        if self.content.is_layer() && super::tree::split(path).1.starts_with(WHITEOUT) {
+            return Err(Error::conflict(
+                "an image cannot have it: in layers a name that begins with .wh. says that another one was removed",
+            ));
+        }
         let kind = FileType::from_raw_mode(status.st_mode);
         let device =
             Device { major: rustix::fs::major(status.st_rdev), minor: rustix::fs::minor(status.st_rdev) };
@@ -320,7 +328,7 @@ impl Packer<'_, '_> {
 
     fn add_whiteout(&mut self, path: &[u8], status: &Stat) -> Result<()> {
         let (folder, name) = super::tree::split(path);
-        let path = join(folder, &[b".wh.", name].concat());
+        let path = join(folder, &[WHITEOUT, name].concat());
         let entry = self.entry(&path, EntryKind::File, status);
         self.out.entry(&Entry { mode: 0, size: 0, ..entry })
     }

@@ -67,16 +67,26 @@ fn normal(text: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
+/// A `**` takes no part at first, and one more whenever what stands behind it does not fit: only the last one that was met need do
+/// so, and nothing is tried twice.
 fn matches_parts(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
-    match pattern {
-        [] => path.is_empty(),
-        [last] if last == b"**" => !path.is_empty(),
-        [any, rest @ ..] if any == b"**" => {
-            (0..=path.len()).any(|skipped| matches_parts(rest, &path[skipped..]))
+    let (mut rest, mut left, mut last) = (pattern, path, None);
+    loop {
+        match (rest, left) {
+            ([only], left) if only == b"**" => return !left.is_empty(),
+            ([any, behind @ ..], _) if any == b"**" => {
+                (rest, last) = (behind, Some((behind, left)));
+                continue;
+            }
+            ([], []) => return true,
+            ([first, behind @ ..], [part, others @ ..]) if matches_part(first, part) => {
+                (rest, left) = (behind, others);
+                continue;
+            }
+            _ => {}
         }
-        [first, rest @ ..] => {
-            path.first().is_some_and(|part| matches_part(first, part)) && matches_parts(rest, &path[1..])
-        }
+        let Some((behind, [_, others @ ..])) = last else { return false };
+        (rest, left, last) = (behind, others, Some((behind, others)));
     }
 }
 
@@ -85,21 +95,38 @@ pub fn is_pattern(text: &[u8]) -> bool {
     text.iter().any(|byte| b"*?[\\".contains(byte))
 }
 
-/// Whether a name matches: `*`, `?`, `[a-z]`, `[^a]`, `\*`.
+/// Whether a name matches: `*`, `?`, `[a-z]`, `[^a]`, `\*`. A `*` is taken as `**` is in paths.
 pub fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        [b'*', rest @ ..] => (0..=name.len()).any(|skipped| matches_part(rest, &name[skipped..])),
-        [b'?', rest @ ..] => {
-            let letter = letter_length(name);
-            letter > 0 && matches_part(rest, &name[letter..])
+    let (mut rest, mut left, mut last) = (pattern, name, None);
+    loop {
+        if let [b'*', behind @ ..] = rest {
+            (rest, last) = (behind, Some((behind, left)));
+            continue;
         }
-        [b'[', rest @ ..] => match (class(rest, name), letter_length(name)) {
-            (Some((true, after)), letter @ 1..) => matches_part(after, &name[letter..]),
-            _ => false,
+        if rest.is_empty() && left.is_empty() {
+            return true;
+        }
+        if let Some(behind) = without_letter(rest, left) {
+            (rest, left) = behind;
+            continue;
+        }
+        let Some((behind, [_, others @ ..])) = last else { return false };
+        (rest, left, last) = (behind, others, Some((behind, others)));
+    }
+}
+
+/// What is left of both if the first letter fits; `None` if it does not.
+fn without_letter<'p, 'n>(pattern: &'p [u8], name: &'n [u8]) -> Option<(&'p [u8], &'n [u8])> {
+    let letter = letter_length(name);
+    match pattern {
+        [b'?', rest @ ..] if letter > 0 => Some((rest, &name[letter..])),
+        [] | [b'?', ..] => None,
+        [b'[', rest @ ..] => match class(rest, name) {
+            Some((true, after)) if letter > 0 => Some((after, &name[letter..])),
+            _ => None,
         },
-        [b'\\', letter, rest @ ..] | [letter, rest @ ..] => {
-            name.first() == Some(letter) && matches_part(rest, &name[1..])
+        [b'\\', sign, rest @ ..] | [sign, rest @ ..] => {
+            (name.first() == Some(sign)).then(|| (rest, &name[1..]))
         }
     }
 }
@@ -175,6 +202,28 @@ mod tests {
     }
 
     #[test]
+    fn two_stars_are_any_folders() {
+        for (pattern, path, expected) in [
+            ("**/b", "b", true),
+            ("**/a/**/b", "a/x/a/y/b", true),
+            ("**/a/**/b", "a/x/a/y/c", false),
+            ("a/**", "a", false),
+            ("**/**", "a", true),
+            ("a/**/**/b", "a/b", true),
+        ] {
+            assert_eq!(of(pattern).matches(path.as_bytes()), expected, "{pattern} {path}");
+        }
+    }
+
+    /// What backtracks would take longer than anybody lives.
+    #[test]
+    fn no_pattern_takes_long() {
+        let name = "a".repeat(255);
+        assert!(!matches_part(("*a".repeat(100) + "b").as_bytes(), name.as_bytes()));
+        assert!(!of(&("**/a/".repeat(100) + "b")).matches("a/".repeat(1000).as_bytes()));
+    }
+
+    #[test]
     fn names_match_as_in_go() {
         for (pattern, name, expected) in [
             ("a*c", "abbc", true),
@@ -186,6 +235,11 @@ mod tests {
             ("\\*", "*", true),
             ("\\*", "x", false),
             ("[a", "a", false),
+            ("*a*b", "aab", true),
+            ("*a*b", "aba", false),
+            ("**", "", true),
+            ("*", "x", true),
+            ("a*", "a", true),
         ] {
             assert_eq!(matches_part(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
         }

@@ -17,6 +17,7 @@ use super::whiteout::{Marks, Whiteout, hide, parse};
 use crate::digest::Hashing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::DiffId;
+use crate::thread::spawn;
 
 /// Whose the files are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub fn unpack(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<
 pub fn unpack_aside(stream: impl Read + Send, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     let (mut feed, drain) = super::pipe();
     std::thread::scope(|scope| {
-        let inflated = scope.spawn(move || -> Result<()> {
+        let inflate = move || -> Result<()> {
             let mut stream = super::uncompress(stream)?;
             let mut buffer = vec![0; BUFFER];
             loop {
@@ -85,7 +86,8 @@ pub fn unpack_aside(stream: impl Read + Send, folder: &Path, unpacking: Unpackin
                     length => feed.write_all(&buffer[..length])?,
                 }
             }
-        });
+        };
+        let inflated = spawn(scope, inflate)?;
         let unpacked = unpack_tar(drain, folder, unpacking);
         match inflated.join() {
             // The thread that unpacks is the reason.

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, Sharing};
-use super::{names_in, random_id, removal};
+use super::{may_be_name, names_in, random_id, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
@@ -143,15 +143,12 @@ impl Containers {
     }
 
     fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
-        // What is no file's name is no container's either.
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        if !may_be_name(name) {
             return Ok(None);
         }
         match std::fs::read_link(self.names.join(name)) {
             Ok(id) => Ok(id.to_str().and_then(ContainerId::parse).and_then(|id| self.folder_of(&id))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {
-                Ok(None)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| format!("container {name}")),
         }
     }
@@ -238,6 +235,15 @@ impl ContainerFolder {
     pub fn lock(&self, sharing: Sharing) -> Result<Lock> {
         let locked = Lock::at(&self.path, sharing, &format!("container {}", self.id.short()));
         locked.map_err(|error| self.gone(error))
+    }
+
+    /// The same, and `look` is called again and again until then.
+    ///
+    /// # Errors
+    /// It is gone; those of `look`.
+    pub fn lock_looking(&self, sharing: Sharing, look: impl FnMut() -> Result<()>) -> Result<Lock> {
+        let what = format!("container {}", self.id.short());
+        Lock::at_looking(&self.path, sharing, &what, look).map_err(|error| self.gone(error))
     }
 
     fn gone(&self, error: Error) -> Error {

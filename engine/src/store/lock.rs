@@ -24,6 +24,9 @@ pub enum Sharing {
 /// How long nobody has to be told what is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often whoever waits for a lock looks what its holder does.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// A lock that is held until the value is dropped.
 #[derive(Debug)]
 pub struct Lock(File);
@@ -51,13 +54,9 @@ impl Lock {
     /// # Errors
     /// It is not there, or not there any more.
     pub fn at(path: &Path, sharing: Sharing, what: &str) -> Result<Lock> {
-        let began = Instant::now();
         // Nothing tells after a second that flock is still waiting but a signal or a second thread: so a short poll at first.
-        while began.elapsed() < PATIENCE {
-            if let Some(lock) = Lock::try_at(path, sharing)? {
-                return Ok(lock);
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        if let Some(lock) = Lock::within(path, sharing, PATIENCE)? {
+            return Ok(lock);
         }
         notice(what);
         loop {
@@ -68,6 +67,40 @@ impl Lock {
                 Err(errno) => return Err(errno).context(|| format!("lock {}", path.display())),
             }
         }
+    }
+
+    /// The same, and `look` is called before it is waited and again and again meanwhile: what the holder does may have changed.
+    ///
+    /// # Errors
+    /// As for that; those of `look`.
+    pub fn at_looking(
+        path: &Path,
+        sharing: Sharing,
+        what: &str,
+        mut look: impl FnMut() -> Result<()>,
+    ) -> Result<Lock> {
+        let (began, mut is_told) = (Instant::now(), false);
+        loop {
+            look()?;
+            if let Some(lock) = Lock::within(path, sharing, LOOK)? {
+                return Ok(lock);
+            }
+            if began.elapsed() >= PATIENCE && !std::mem::replace(&mut is_told, true) {
+                notice(what);
+            }
+        }
+    }
+
+    /// Locks it if nobody else holds it for longer than that.
+    fn within(path: &Path, sharing: Sharing, time: Duration) -> Result<Option<Lock>> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            if let Some(lock) = Lock::try_at(path, sharing)? {
+                return Ok(Some(lock));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
     }
 
     /// Whether it is on this very file, and not on another one that had its name before.

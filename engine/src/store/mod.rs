@@ -211,6 +211,14 @@ fn fresh_name(prefix: &str) -> Result<String> {
     Ok(format!("{prefix}{:016x}", u64::from_ne_bytes(bytes)))
 }
 
+/// The most bytes of a name: with an ending it is a file's.
+pub const NAME_MAX: usize = 250;
+
+/// Whether somebody's word may be the name of something: what is no file's name is nobody's, and is nowhere else looked for.
+fn may_be_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_MAX && !name.contains(['/', '\0']) && !name.starts_with('.')
+}
+
 /// What a folder of the store has, without what is half made, half removed or put aside; hidden names as well.
 fn names_in(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::REMEDY;
 use super::lock::{Lock, Sharing};
-use super::{names_in, read_whole, write_whole};
+use super::{may_be_name, names_in, read_whole, write_whole};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
@@ -97,7 +97,7 @@ impl NetworkRecords {
     pub fn find(&self, name: &str) -> Result<NetworkRecord> {
         let missing =
             || Error::not_found(format!("network {name}: there is none: box network create {name} makes it"));
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        if !may_be_name(name) {
             return Err(missing());
         }
         match self.read(name)? {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::whole::sync_folder;
-use super::{PARTIAL, fresh_name, names_in, random_id, removal, write_whole};
+use super::{PARTIAL, fresh_name, may_be_name, names_in, random_id, removal, write_whole};
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
 use crate::inside;
@@ -139,6 +139,9 @@ impl Volumes {
     /// # Errors
     /// Its record is broken.
     pub fn find(&self, name: &str) -> Result<Option<VolumeRecord>> {
+        if !may_be_name(name) {
+            return Ok(None);
+        }
         let path = self.folder.join(name).join(RECORD);
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)

@@ -14,6 +14,7 @@ use crate::image::{ChainId, Descriptor, DiffId};
 use crate::layer::{Feed, pipe};
 use crate::registry::Registry;
 use crate::store::{Begun, CheckedBlob, Lock, PartialBlob, Store, UnpackedLayer};
+use crate::thread::spawn;
 
 /// How much is read from a connection at once.
 const BUFFER: usize = 1 << 17;
@@ -100,8 +101,13 @@ pub fn fetch(
     };
     let synced = std::thread::scope(|scope| {
         // The disk begins to write while more comes: less is left for the end.
-        let sync = scope.spawn(move || woken.iter().take_while(|more| *more).try_for_each(|_| store.sync()));
-        let workers: Vec<_> = (0..CONNECTIONS.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+        let sync = move || woken.iter().take_while(|more| *more).try_for_each(|_| store.sync());
+        let sync = spawn(scope, sync)?;
+        let workers: Vec<_> =
+            (0..CONNECTIONS.min(jobs.len())).map_while(|_| spawn(scope, work).ok()).collect();
+        if workers.is_empty() {
+            work();
+        }
         let ended = workers.into_iter().all(|worker| worker.join().is_ok());
         // One that has failed listens no more.
         let _ = wake.send(false);
@@ -215,7 +221,7 @@ impl Job<'_> {
     fn stream(&self, partial: PartialBlob, layer: &Wanted<'_>) -> Result<Outcome> {
         let (feed, mut drain) = pipe();
         std::thread::scope(|scope| {
-            let download = scope.spawn(move || self.download(partial, layer.blob, feed));
+            let download = spawn(scope, move || self.download(partial, layer.blob, feed))?;
             let unpacked = self.store.unpack(&mut drain, Some(&layer.diff_id));
             drop(drain);
             let downloaded =

@@ -12,6 +12,7 @@ use crate::image::{DOCUMENT_MAX, Descriptor, Document, media_type};
 use crate::reference::Reference;
 use crate::registry::{Access, Purpose, Registry, Uploaded};
 use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
+use crate::thread::spawn;
 
 /// Pushes an image, and notes what it is there. The result is the manifest's digest and length.
 ///
@@ -103,8 +104,9 @@ fn upload_layers(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS.min(layers.len()) {
-            scope.spawn(work);
+        let workers = (0..CONNECTIONS.min(layers.len())).map_while(|_| spawn(scope, work).ok());
+        if workers.count() == 0 {
+            work();
         }
     });
     outcome.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -12,7 +12,7 @@ use crate::boxd::{Boxd, read_chunk, read_head, streams};
 use crate::harness::{Room, wait_for};
 
 /// An image `test` of the room's root file system.
-fn image(room: &Room, boxd: &Boxd) {
+pub fn image(room: &Room, boxd: &Boxd) {
     let tar = fs::read(room.tar("rootfs.tar")).expect("tar");
     let said = boxd.send_tar("POST", "/images/create?fromSrc=-&repo=test&changes=ENV%20A%3Db", &tar);
     assert_eq!(said.status, 200, "{}", said.text());
@@ -20,7 +20,7 @@ fn image(room: &Room, boxd: &Boxd) {
 }
 
 /// What a client says about a container; nothing of it needs a network.
-fn body(command: &[&str]) -> Value {
+pub fn body(command: &[&str]) -> Value {
     json!({
         "Image": "test",
         "Cmd": command,
@@ -37,13 +37,13 @@ fn body(command: &[&str]) -> Value {
     })
 }
 
-fn create(boxd: &Boxd, name: &str, body: &Value) -> String {
+pub fn create(boxd: &Boxd, name: &str, body: &Value) -> String {
     let made = boxd.json("POST", &format!("/containers/create?name={name}"), Some(body), 201);
     assert_eq!(made["Warnings"], json!([]));
     made["Id"].as_str().expect("an id").to_string()
 }
 
-fn run(boxd: &Boxd, name: &str, command: &[&str]) -> String {
+pub fn run(boxd: &Boxd, name: &str, command: &[&str]) -> String {
     let id = create(boxd, name, &body(command));
     assert_eq!(boxd.post(&format!("/containers/{id}/start"), None).status, 204);
     id

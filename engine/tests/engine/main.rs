@@ -1,11 +1,13 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
 mod api;
+mod api_limits;
 mod boxd;
 mod broken;
 mod build;
 mod build_cache;
 mod build_context;
+mod build_limits;
 mod detached;
 mod distribution;
 mod docker;

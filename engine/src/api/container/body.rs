@@ -246,15 +246,11 @@ pub struct Words(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Words, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Many(Vec<String>),
-            One(String),
+        match Value::deserialize(deserializer)? {
+            Value::String(word) => Ok(Words(vec![word])),
+            words => Vec::deserialize(words)
+                .map(Words)
+                .map_err(|error| serde::de::Error::custom(format!("a list of words, or a text: {error}"))),
         }
-        Ok(Words(match Either::deserialize(deserializer)? {
-            Either::Many(words) => words,
-            Either::One(word) => vec![word],
-        }))
     }
 }

@@ -7,12 +7,14 @@ use super::body::{
     ThrottleBody,
 };
 use crate::api::fault::{Fault, Outcome};
-use crate::command::{Arguments, log_options, parse_device_rule, parse_tmpfs, parse_volume};
+use crate::command::{
+    Arguments, PROPAGATIONS, check_target, log_options, parse_device_rule, parse_tmpfs, parse_volume,
+};
 use crate::container::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceUse, IpcAccess, Limits, LogOptions, Mount,
     MountSource, NetworkMode, Options, Restart, Seccomp, Sharing, Streams, USUAL,
 };
-use crate::image::Execution;
+use crate::image::{Execution, Healthcheck};
 
 /// The options that a body asks for. What belongs to the image is changed in `execution`.
 ///
@@ -21,6 +23,7 @@ use crate::image::Execution;
 pub fn options(body: &CreateBody, execution: &mut Execution) -> Outcome<Options> {
     let host = &body.host_config;
     refuse(host)?;
+    check_execution(body)?;
     merge_execution(body, execution);
     let mut options = Options {
         command: body.cmd.clone().unwrap_or_default().0,
@@ -104,6 +107,48 @@ fn refuse_resources(resources: &Resources) -> Outcome<()> {
     }
 }
 
+/// What belongs to a program, and cannot be.
+fn check_execution(body: &CreateBody) -> Outcome<()> {
+    if pillbox::signal::parse(or_term(&body.stop_signal)).is_err() {
+        return Err(Fault::invalid(format!("invalid signal: {}", body.stop_signal)));
+    }
+    if let Some(variable) = body.env.iter().find(|variable| variable.starts_with('=')) {
+        return Err(Fault::invalid(format!("invalid environment variable: {variable}")));
+    }
+    for path in body.volumes.keys() {
+        check_target(path).map_err(|what| Fault::invalid(format!("Volumes: {path:?}: {what}")))?;
+    }
+    body.healthcheck.as_ref().map_or(Ok(()), check_health)
+}
+
+fn or_term(signal: &str) -> &str {
+    if signal.is_empty() { "TERM" } else { signal }
+}
+
+/// In Docker's words.
+fn check_health(health: &Healthcheck) -> Outcome<()> {
+    const LEAST: i64 = 1_000_000;
+    let Healthcheck { test, interval, timeout, start_period, start_interval, retries } = health;
+    let times = [
+        ("Interval", interval),
+        ("Timeout", timeout),
+        ("StartPeriod", start_period),
+        ("StartInterval", start_interval),
+    ];
+    if let Some((name, _)) = times.into_iter().find(|(_, time)| **time != 0 && **time < LEAST) {
+        return Err(Fault::invalid(format!("{name} in Healthcheck cannot be less than 1ms")));
+    }
+    if *retries < 0 {
+        return Err(Fault::invalid("Retries in Healthcheck cannot be negative"));
+    }
+    match test.first().map(String::as_str) {
+        None | Some("" | "NONE" | "CMD" | "CMD-SHELL") => Ok(()),
+        Some(kind) => {
+            Err(Fault::invalid(format!("Test in Healthcheck: {kind:?}: must be CMD, CMD-SHELL or NONE")))
+        }
+    }
+}
+
 /// What belongs to the image, and is another way in this container.
 fn merge_execution(body: &CreateBody, execution: &mut Execution) {
     if let Some(entrypoint) = &body.entrypoint {
@@ -138,6 +183,9 @@ fn merge_execution(body: &CreateBody, execution: &mut Execution) {
     }
 }
 
+/// The least part of a processor, in billionths.
+const NANO_CPUS_LEAST: u64 = 10_000_000;
+
 /// The limits of a body.
 ///
 /// # Errors
@@ -147,6 +195,20 @@ pub fn limits(resources: &Resources) -> Outcome<Limits> {
     let some = |number: u64| Some(number).filter(|number| *number > 0);
     if some(resources.memory).is_some_and(|bytes| bytes < 6 << 20) {
         return Err(Fault::invalid("Minimum memory limit allowed is 6MB"));
+    }
+    if resources.nano_cpus > 0 && resources.nano_cpus < NANO_CPUS_LEAST {
+        return Err(Fault::invalid(format!(
+            "HostConfig.NanoCpus: {}: must be {NANO_CPUS_LEAST} (0.01 of a processor) or more",
+            resources.nano_cpus
+        )));
+    }
+    if resources.cpu_period > 0 && !(1_000..=1_000_000).contains(&resources.cpu_period) {
+        return Err(Fault::invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ));
+    }
+    if (1..1_000).contains(&resources.cpu_quota) {
+        return Err(Fault::invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
     }
     if resources.nano_cpus > 0 && (resources.cpu_quota > 0 || resources.cpu_period > 0) {
         return Err(Fault::invalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set"));
@@ -175,8 +237,10 @@ pub fn limits(resources: &Resources) -> Outcome<Limits> {
 /// # Errors
 /// There is no such policy.
 pub fn restart(policy: &RestartPolicy) -> Outcome<Restart> {
-    let most = u32::try_from(policy.maximum_retry_count)
-        .map_err(|_| Fault::invalid("invalid restart policy: maximum retry count cannot be negative"))?;
+    let most = u32::try_from(policy.maximum_retry_count).map_err(|_| match policy.maximum_retry_count {
+        ..0 => Fault::invalid("invalid restart policy: maximum retry count cannot be negative"),
+        count => Fault::invalid(format!("invalid restart policy: maximum retry count {count} is too large")),
+    })?;
     match (policy.name.as_str(), most) {
         ("" | "no", 0) => Ok(Restart::No),
         ("always", 0) => Ok(Restart::Always),
@@ -261,11 +325,15 @@ fn mount_of(mount: &MountBody) -> Outcome<Mount> {
     if mount.target.is_empty() {
         return Err(wrong("field Target must not be empty"));
     }
+    check_target(&mount.target).map_err(|what| wrong(&format!("Target {:?}: {what}", mount.target)))?;
     let source = match mount.kind.as_str() {
         "bind" => {
             let bind = &mount.bind_options;
             if bind.non_recursive || bind.read_only_non_recursive {
                 return Err(wrong("box mounts what lies below as well: leave bind-recursive out"));
+            }
+            if !bind.propagation.is_empty() && !PROPAGATIONS.contains(&bind.propagation.as_str()) {
+                return Err(wrong(&format!("invalid propagation mode: {}", bind.propagation)));
             }
             if mount.source.is_empty() {
                 return Err(wrong("field Source must not be empty"));

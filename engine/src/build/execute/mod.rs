@@ -22,6 +22,7 @@ use super::options::{BuildOptions, Cancellation};
 use crate::error::{Error, Kind, Result};
 use crate::inside::Place;
 use crate::store::{BlobBatch, CompleteBlob, NewLayer, Store};
+use crate::thread::spawn;
 
 /// Everything that the threads share.
 pub struct Work<'a> {
@@ -109,22 +110,9 @@ impl<'a> Work<'a> {
         std::thread::scope(|scope| {
             for (index, stage) in needed {
                 let (work, failed) = (&work, &failed);
-                scope.spawn(move || {
-                    let done = work.stage(index, stage);
-                    let done = done.map(Arc::new).map_err(|fault| {
-                        let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        // What was given up because of another is not the reason.
-                        if first.is_none()
-                            && !(work.cancellation.is_cancelled() && fault.error.kind() == Kind::Closed)
-                        {
-                            *first = Some(fault);
-                        }
-                        work.cancellation.cancel(store);
-                        Aborted
-                    });
-                    work.finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
-                    work.changed.notify_all();
-                });
+                if let Err(error) = spawn(scope, move || work.end(index, work.stage(index, stage), failed)) {
+                    work.end(index, Err(error.into()), failed);
+                }
             }
         });
         if let Some(fault) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -135,6 +123,21 @@ impl<'a> Work<'a> {
         refuse_cancelled(cancellation)?;
         let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Completed { stages, is_new: work.is_new.into_inner(), blobs: work.blobs, kept })
+    }
+
+    /// Tells those that wait what has become of a stage.
+    fn end(&self, index: usize, done: Outcome<Finished>, failed: &Mutex<Option<Fault>>) {
+        let done = done.map(Arc::new).map_err(|fault| {
+            let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            // What was given up because of another is not the reason.
+            if first.is_none() && !(self.cancellation.is_cancelled() && fault.error.kind() == Kind::Closed) {
+                *first = Some(fault);
+            }
+            self.cancellation.cancel(self.store);
+            Aborted
+        });
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
+        self.changed.notify_all();
     }
 
     /// Waits for an earlier stage.

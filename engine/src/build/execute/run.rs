@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::remove_bare_mountpoints;
 use crate::store::NewLayer;
+use crate::thread::spawn;
 
 /// What a RUN is made of.
 pub struct Prepared<'w> {
@@ -126,9 +127,10 @@ impl Work<'_> {
     fn run_container(&self, container: &StepContainer, vertex: &Vertex<'_>) -> Result<u8> {
         let (stdout, stdout_writer) = pipe().context(|| "a pipe")?;
         let (stderr, stderr_writer) = pipe().context(|| "a pipe")?;
-        std::thread::scope(|scope| {
-            scope.spawn(|| pass_on(stdout, Stream::Stdout, vertex));
-            scope.spawn(|| pass_on(stderr, Stream::Stderr, vertex));
+        // Whatever fails, nobody waits for a writer that is still open.
+        std::thread::scope(move |scope| {
+            spawn(scope, || pass_on(stdout, Stream::Stdout, vertex))?;
+            spawn(scope, || pass_on(stderr, Stream::Stderr, vertex))?;
             self.cancellation.began(container.id());
             let streams = StepStreams { stdout: stdout_writer, stderr: stderr_writer };
             // Whoever ends the build kills what runs then; what begins in that moment looks for itself.

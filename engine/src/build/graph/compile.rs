@@ -61,6 +61,7 @@ pub fn compile(dockerfile: &Dockerfile, wishes: &Wishes, images: &mut dyn Images
         wishes,
         images,
         known: Vec::new(),
+        depth: 0,
         stages: (0..count).map(|_| None).collect(),
     };
     compiler.stage(wanted)?;
@@ -134,8 +135,13 @@ struct Compiler<'a> {
     wishes: &'a Wishes,
     images: &'a mut dyn Images,
     known: Vec<((String, Platform), BaseImage)>,
+    /// How many stages are begun that wait for another one.
+    depth: usize,
     stages: Vec<Option<Stage>>,
 }
+
+/// The most stages each of which needs the next one.
+const DEPTH_MAX: usize = 100;
 
 impl Compiler<'_> {
     fn stage(&mut self, index: usize) -> Outcome<()> {
@@ -144,6 +150,13 @@ impl Compiler<'_> {
         }
         let outlines = self.outlines;
         let Outline { from, located, instructions } = &outlines[index];
+        if self.depth == DEPTH_MAX {
+            return Err(Error::invalid(format!(
+                "more than {DEPTH_MAX} stages, each of which needs the next one"
+            )))
+            .at(located.span);
+        }
+        self.depth += 1;
         let (base, platform) = self.base(index, from).at(located.span)?;
         let config = match base {
             Base::Scratch => None,
@@ -162,6 +175,7 @@ impl Compiler<'_> {
             compiler.add(located)?;
         }
         let (steps, config, history) = compiler.finish();
+        self.depth -= 1;
         self.stages[index] = Some(Stage { label, span: located.span, base, steps, config, history });
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Which names have which values: arguments before the first stage, those of a stage, variables of its image.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::build::syntax::{Argument, Expander};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Platform;
 
 /// Proxies may be given without an ARG, are seen by RUN, and change nothing of what comes out.
@@ -30,7 +31,12 @@ pub struct Globals {
     pub given: BTreeMap<String, String>,
     /// Platforms, and arguments that stand before the first stage.
     values: BTreeMap<String, String>,
+    /// How many bytes everything has that was expanded.
+    expanded: Cell<usize>,
 }
+
+/// The most bytes that everything in a Dockerfile may have when it is expanded, the variables of each RUN included.
+const EXPANDED_MAX: usize = 256 << 20;
 
 impl Globals {
     /// The platforms of who builds and of what is built.
@@ -50,7 +56,21 @@ impl Globals {
             add("VARIANT", platform.variant.as_deref().unwrap_or_default());
         }
         values.insert("TARGETSTAGE".to_string(), stage.unwrap_or("default").to_string());
-        Globals { given, values }
+        Globals { given, values, expanded: Cell::new(0) }
+    }
+
+    /// Counts what was expanded: a few lines may mean more than a machine can hold.
+    ///
+    /// # Errors
+    /// It is too much by now.
+    pub fn count(&self, length: usize) -> Result<()> {
+        self.expanded.set(self.expanded.get().saturating_add(length));
+        match self.expanded.get() {
+            0..=EXPANDED_MAX => Ok(()),
+            _ => Err(Error::invalid(format!(
+                "with what is above, variables come to more than {EXPANDED_MAX} bytes when they are expanded"
+            ))),
+        }
     }
 
     /// Takes an ARG in that stands before the first stage.
@@ -73,7 +93,9 @@ impl Globals {
     /// It cannot be expanded.
     pub fn expand(&self, word: &str, escape: char) -> Result<String> {
         let value = |name: &str| self.values.get(name).cloned();
-        Expander { escape, value: &value }.expand(word)
+        let expanded = Expander::new(escape, &value).expand(word)?;
+        self.count(expanded.len())?;
+        Ok(expanded)
     }
 }
 
@@ -106,6 +128,13 @@ impl Scope {
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// How many bytes they have, and what the history says of them.
+    pub fn length(&self) -> usize {
+        let lengths = self.variables.iter().map(|(name, value)| name.len() + value.len());
+        let said = self.arguments.iter().filter_map(|(_, value)| Some(value.as_ref()?.len()));
+        lengths.chain(said).sum()
     }
 
     /// All that have a value.
@@ -146,7 +175,7 @@ impl Scope {
     /// It cannot be expanded.
     pub fn expand(&self, word: &str, escape: char) -> Result<String> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander { escape, value: &value }.expand(word)
+        Expander::new(escape, &value).expand(word)
     }
 
     /// Expands a line into words.
@@ -155,7 +184,7 @@ impl Scope {
     /// It cannot be expanded.
     pub fn words(&self, line: &str, escape: char) -> Result<Vec<String>> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander { escape, value: &value }.words(line)
+        Expander::new(escape, &value).words(line)
     }
 
     /// Expands the content of a heredoc.
@@ -164,6 +193,6 @@ impl Scope {
     /// It cannot be expanded.
     pub fn heredoc(&self, text: &str, escape: char) -> Result<String> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander { escape, value: &value }.expand_heredoc(text)
+        Expander::new(escape, &value).expand_heredoc(text)
     }
 }

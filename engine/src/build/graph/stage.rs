@@ -111,7 +111,15 @@ impl<'c> StageCompiler<'c> {
     }
 
     fn expand(&self, word: &str) -> Result<String> {
-        self.scope.expand(word, self.escape)
+        let expanded = self.scope.expand(word, self.escape)?;
+        self.globals.count(expanded.len())?;
+        Ok(expanded)
+    }
+
+    fn heredoc(&self, text: &str) -> Result<String> {
+        let expanded = self.scope.heredoc(text, self.escape)?;
+        self.globals.count(expanded.len())?;
+        Ok(expanded)
     }
 
     fn expand_all(&self, words: &[String]) -> Result<Vec<String>> {
@@ -316,6 +324,7 @@ impl<'c> StageCompiler<'c> {
         let proxies =
             PROXIES.iter().filter_map(|name| Some((name.to_string(), globals.given.get(*name)?.clone())));
         let proxies: Vec<_> = proxies.filter(|(name, _)| self.scope.get(name).is_none()).collect();
+        globals.count(self.scope.length())?;
         let created_by = format!("RUN {}{} # buildkit", self.scope.of_history(), arguments.join(" "));
         let execution = &self.config.config;
         let step = RunStep {
@@ -352,7 +361,7 @@ impl<'c> StageCompiler<'c> {
     /// Quotes in it are those of fields, and stay.
     fn expand_fields(&self, text: &str) -> Result<String> {
         match text.contains('$') {
-            true => self.scope.heredoc(text, self.escape),
+            true => self.heredoc(text),
             false => Ok(text.to_string()),
         }
     }
@@ -376,7 +385,7 @@ impl<'c> StageCompiler<'c> {
         }
         for heredoc in &transfer.heredocs {
             let text = heredoc.text();
-            let content = if heredoc.expands { self.scope.heredoc(&text, self.escape)? } else { text };
+            let content = if heredoc.expands { self.heredoc(&text)? } else { text };
             sources.push(CopySource::File { name: heredoc.name.clone(), content });
         }
         let is_folder = destination.ends_with('/')

@@ -6,6 +6,7 @@ mod heredoc;
 mod instruction;
 mod line;
 mod mount;
+mod wildcard;
 mod word;
 
 pub use heredoc::Heredoc;

@@ -1,17 +1,26 @@
 //! Words as a shell has them: quotes, escapes, variables with their modifiers.
 
+use std::cell::Cell;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::TEXT_MAX;
+use super::wildcard::{Length, Wildcard};
 use crate::error::{Error, Result};
 
 /// Expands words.
 pub struct Expander<'a> {
-    /// The sign before a letter that means itself.
-    pub escape: char,
-    /// The values of variables.
-    pub value: &'a dyn Fn(&str) -> Option<String>,
+    escape: char,
+    value: &'a dyn Fn(&str) -> Option<String>,
+    /// How many braces are open.
+    depth: Cell<usize>,
 }
+
+/// The most bytes that a text may have when it is expanded: as many as a Dockerfile.
+const EXPANDED_MAX: usize = TEXT_MAX as usize;
+
+/// The most braces within one another.
+const DEPTH_MAX: usize = 100;
 
 /// Whether a word is a name and a value: `NAME=VALUE`.
 pub fn has_name(word: &str) -> bool {
@@ -54,17 +63,21 @@ pub fn split_words(line: &str, escape: char) -> Vec<String> {
 }
 
 /// What comes out: one text, or words that are split where white space is.
+#[derive(Default)]
 struct Pieces {
     done: Vec<String>,
     word: String,
     is_begun: bool,
     splits: bool,
+    /// In bytes, all together.
+    length: usize,
 }
 
 impl Pieces {
     fn push(&mut self, letter: char) {
         self.word.push(letter);
         self.is_begun = true;
+        self.length += letter.len_utf8();
     }
 
     fn end_word(&mut self) {
@@ -87,13 +100,18 @@ impl Pieces {
 
 type Letters<'t> = Peekable<Chars<'t>>;
 
-impl Expander<'_> {
+impl<'a> Expander<'a> {
+    /// `escape` is the sign before a letter that means itself, `value` gives the values of variables.
+    pub fn new(escape: char, value: &'a dyn Fn(&str) -> Option<String>) -> Expander<'a> {
+        Expander { escape, value, depth: Cell::new(0) }
+    }
+
     /// The text with quotes taken away and variables expanded.
     ///
     /// # Errors
-    /// A quote or a brace has no end; a modifier is unknown; a variable that must be set is not.
+    /// A quote or a brace has no end; a modifier is unknown; a variable that must be set is not; it becomes too long.
     pub fn expand(&self, text: &str) -> Result<String> {
-        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: false };
+        let mut pieces = Pieces::default();
         self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
         Ok(pieces.word)
     }
@@ -103,7 +121,7 @@ impl Expander<'_> {
     /// # Errors
     /// As for [`Expander::expand`].
     pub fn words(&self, text: &str) -> Result<Vec<String>> {
-        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: true };
+        let mut pieces = Pieces { splits: true, ..Pieces::default() };
         self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
         pieces.end_word();
         Ok(pieces.done)
@@ -121,6 +139,7 @@ impl Expander<'_> {
                 letter if letter == self.escape => expanded.extend(letters.next()),
                 letter => expanded.push(letter),
             }
+            check_length(expanded.len())?;
         }
         Ok(expanded)
     }
@@ -128,6 +147,7 @@ impl Expander<'_> {
     /// Until `stop`, which is taken as well, or the end.
     fn process(&self, letters: &mut Letters<'_>, stop: Option<char>, pieces: &mut Pieces) -> Result<()> {
         loop {
+            check_length(pieces.length)?;
             let Some(letter) = letters.next() else {
                 return match stop {
                     None => Ok(()),
@@ -166,6 +186,7 @@ impl Expander<'_> {
     fn double_quoted(&self, letters: &mut Letters<'_>, pieces: &mut Pieces) -> Result<()> {
         pieces.is_begun = true;
         while let Some(letter) = letters.next() {
+            check_length(pieces.length)?;
             match letter {
                 '"' => return Ok(()),
                 '$' => {
@@ -188,7 +209,14 @@ impl Expander<'_> {
     /// What stands behind a dollar sign.
     fn dollar(&self, letters: &mut Letters<'_>) -> Result<String> {
         if letters.next_if_eq(&'{').is_some() {
-            return self.braced(letters);
+            let depth = self.depth.get() + 1;
+            if depth > DEPTH_MAX {
+                return Err(Error::invalid(format!("more than {DEPTH_MAX} braces within one another")));
+            }
+            self.depth.set(depth);
+            let expanded = self.braced(letters)?;
+            self.depth.set(depth - 1);
+            return Ok(expanded);
         }
         match name(letters) {
             name if name.is_empty() => Ok("$".to_string()),
@@ -224,19 +252,19 @@ impl Expander<'_> {
                 }
             }
             '#' | '%' => {
-                let longest = letters.next_if_eq(&sign).is_some();
-                let pattern = self.raw_until(letters, '}')?;
-                Ok(if sign == '#' {
-                    strip_start(&text, &pattern, longest)
-                } else {
-                    strip_end(&text, &pattern, longest)
-                })
+                let is_longest = letters.next_if_eq(&sign).is_some();
+                let length = if is_longest { Length::Longest } else { Length::Shortest };
+                let pattern = Wildcard::parse(&self.raw_until(letters, '}')?);
+                match sign {
+                    '#' => pattern.strip_start(&text, length),
+                    _ => pattern.strip_end(&text, length),
+                }
             }
             '/' => {
                 let all = letters.next_if_eq(&'/').is_some();
-                let pattern = self.raw_until(letters, '/')?;
+                let pattern = Wildcard::parse(&self.raw_until(letters, '/')?);
                 let replacement = self.until(letters, '}')?;
-                Ok(replace(&text, &pattern, &replacement, all))
+                pattern.replace(&text, &replacement, all, EXPANDED_MAX)
             }
             other => Err(Error::invalid(format!(
                 "${{{name}{other}…}}: no modifier: there are :- :+ :? - + ? # ## % %% / and //"
@@ -245,7 +273,7 @@ impl Expander<'_> {
     }
 
     fn until(&self, letters: &mut Letters<'_>, stop: char) -> Result<String> {
-        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: false };
+        let mut pieces = Pieces::default();
         self.process(letters, Some(stop), &mut pieces)?;
         Ok(pieces.word)
     }
@@ -263,13 +291,27 @@ impl Expander<'_> {
                 }
                 letter => text.push(letter),
             }
+            check_length(text.len())?;
         }
         Err(Error::invalid(format!("a {stop:?} is missing")))
     }
 }
 
+/// A long text would hide what is wrong with it.
 fn named(error: Error, text: &str) -> Error {
-    error.context(text.trim())
+    const SHOWN: usize = 100;
+    let text = text.trim();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => error.context(format!("{}…", &text[..end])),
+        None => error.context(text),
+    }
+}
+
+fn check_length(length: usize) -> Result<()> {
+    match length {
+        0..=EXPANDED_MAX => Ok(()),
+        _ => Err(Error::invalid(format!("it becomes longer than {EXPANDED_MAX} bytes when it is expanded"))),
+    }
 }
 
 /// The name of a variable, or one of the signs that a shell takes for one.
@@ -289,56 +331,6 @@ fn name(letters: &mut Letters<'_>) -> String {
     name
 }
 
-/// Whether a pattern of `*`, `?` and escapes is all of a text.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
-        ['?', rest @ ..] => !text.is_empty() && matches(rest, &text[1..]),
-        ['\\', letter, rest @ ..] | [letter, rest @ ..] => {
-            text.first() == Some(letter) && matches(rest, &text[1..])
-        }
-    }
-}
-
-fn letters(text: &str) -> Vec<char> {
-    text.chars().collect()
-}
-
-fn strip_start(text: &str, pattern: &str, longest: bool) -> String {
-    let (text, pattern) = (letters(text), letters(pattern));
-    let is_match = |length: &usize| matches(&pattern, &text[..*length]);
-    let found = if longest { (0..=text.len()).rev().find(is_match) } else { (0..=text.len()).find(is_match) };
-    text[found.unwrap_or(0)..].iter().collect()
-}
-
-fn strip_end(text: &str, pattern: &str, longest: bool) -> String {
-    let (text, pattern) = (letters(text), letters(pattern));
-    let is_match = |start: &usize| matches(&pattern, &text[*start..]);
-    let found = if longest { (0..=text.len()).find(is_match) } else { (0..=text.len()).rev().find(is_match) };
-    text[..found.unwrap_or(text.len())].iter().collect()
-}
-
-/// Each match is as long as it can be.
-fn replace(text: &str, pattern: &str, replacement: &str, all: bool) -> String {
-    let (text, pattern) = (letters(text), letters(pattern));
-    let (mut replaced, mut at, mut is_done) = (String::new(), 0, pattern.is_empty());
-    while at < text.len() {
-        let found = (at + 1..=text.len()).rev().find(|end| !is_done && matches(&pattern, &text[at..*end]));
-        match found {
-            Some(end) => {
-                replaced += replacement;
-                (at, is_done) = (end, !all);
-            }
-            None => {
-                replaced.push(text[at]);
-                at += 1;
-            }
-        }
-    }
-    replaced
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +341,7 @@ mod tests {
     }
 
     fn expand(text: &str) -> String {
-        Expander { escape: '\\', value: &value }.expand(text).unwrap_or_else(|error| format!("! {error}"))
+        Expander::new('\\', &value).expand(text).unwrap_or_else(|error| format!("! {error}"))
     }
 
     #[test]
@@ -377,8 +369,25 @@ mod tests {
     }
 
     #[test]
+    fn what_grows_without_end_is_refused() {
+        let nested = |depth: usize| "${NONE:-".repeat(depth) + "x" + &"}".repeat(depth);
+        assert_eq!(expand(&nested(100)), "x");
+        assert!(expand(&nested(100_000)).ends_with("more than 100 braces within one another"));
+        assert!(expand("${NONE:?x").len() < 200);
+        let large = |_: &str| Some("x".repeat(1 << 20));
+        let expander = Expander::new('\\', &large);
+        for text in ["$A".repeat(20), format!("\"{}\"", "$A".repeat(20)), "${A//x/$A}".to_string()] {
+            let error = expander.expand(&text).unwrap_err().to_string();
+            assert!(error.contains("longer than 16777216 bytes") && error.len() < 300, "{error}");
+        }
+        assert!(
+            expander.expand_heredoc(&"$A".repeat(20)).is_err() && expander.words(&"$A ".repeat(20)).is_err()
+        );
+    }
+
+    #[test]
     fn words_are_split_where_no_quotes_are() {
-        let expander = Expander { escape: '\\', value: &value };
+        let expander = Expander::new('\\', &value);
         assert_eq!(expander.words("a  $S \"$S\" ''").unwrap(), ["a", "x", "y", "x y", ""]);
         assert_eq!(split_words("a\\ b \"c d\"e 'f", '\\'), ["a\\ b", "\"c d\"e", "'f"]);
         assert_eq!(expander.expand_heredoc("'$A' \"\\$A\"\n").unwrap(), "'one' \"$A\"\n");

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The thread calls a handful of functions, and resolves names.
-const STACK: usize = 128 << 10;
+const STACK: usize = 1 << 20;
 
 /// A line, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]

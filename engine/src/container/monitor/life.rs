@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pillbox::Signal;
 
-use super::protocol::{Failure, Kind, encode, encode_value};
+use super::protocol::{Failure, Kind, encode, encode_value, encode_warning};
 use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path, waiting};
@@ -153,10 +153,10 @@ fn begin_program(
     if !monitored.record.options.network.names().is_empty()
         && let Err(error) = served.begin_naming(monitored)
     {
-        watch.say_to_all(&encode(Kind::Warning, error.to_string().as_bytes()));
+        watch.say_to_all(&encode_warning(&error.to_string()));
     }
     for warning in served.container.warnings() {
-        watch.say_to_all(&encode(Kind::Warning, warning.to_string().as_bytes()));
+        watch.say_to_all(&encode_warning(&warning.to_string()));
     }
     match beginning {
         Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
@@ -216,7 +216,7 @@ fn refuse(monitored: &mut Monitored, error: &Error, tell: impl FnOnce(&[u8]) -> 
         });
         recorded.and(monitored.give_up())
     });
-    let told = tell(&encode_value(Kind::Failed, &Failure { text, status }));
+    let told = tell(&encode_value(Kind::Failed, &Failure::new(&text, status)));
     put_away.and(told)
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Context, Result};
 use crate::names::Server;
 
 /// What the thread has for its stack, of which the kernel gives what is used.
-const STACK: usize = 256 << 10;
+const STACK: usize = 1 << 20;
 
 /// Whoever drops it ends the thread.
 #[derive(Debug)]

@@ -98,6 +98,28 @@ pub struct Failure {
     pub status: u8,
 }
 
+/// The most bytes of a text in words; one that names something longer is cut.
+const TEXT_MAX: usize = 4 << 10;
+
+impl Failure {
+    /// Why, and the status. A text that no frame would take is cut.
+    pub fn new(text: &str, status: u8) -> Failure {
+        Failure { text: shortened(text), status }
+    }
+}
+
+/// A frame with a line that its user should see.
+pub fn encode_warning(text: &str) -> Vec<u8> {
+    encode(Kind::Warning, shortened(text).as_bytes())
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().find(|(at, _)| *at > TEXT_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 /// A frame in bytes.
 pub fn encode(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(HEADER + payload.len());
@@ -171,6 +193,9 @@ mod tests {
         assert_eq!(frames[0], (Kind::Input, b"text".to_vec()));
         let size: Size = decode_value(&frames[1].1).unwrap();
         assert_eq!((size.rows, size.columns), (24, 80));
+        decoder.add(&encode_value(Kind::Failed, &Failure::new(&"ä".repeat(FRAME_MAX), 125)));
+        let failure: Failure = decode_value(&decoder.next_frame().unwrap().unwrap().1).unwrap();
+        assert!(failure.text.ends_with("ä…") && failure.text.len() < 5000);
         decoder.add(&[99, 0, 0, 0, 0]);
         assert!(decoder.next_frame().is_err());
         let mut decoder = Decoder::default();

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::health::Watching;
 use super::input::Input;
 use super::output::{CHUNK, Look, Output};
-use super::protocol::{Kind, Size, decode_value, encode};
+use super::protocol::{Kind, Size, decode_value, encode, encode_warning};
 use super::served::Served;
 use crate::container::event::{Happening, note};
 use crate::container::log::{Log, Stream};
@@ -148,7 +148,7 @@ impl Watch {
     /// Says that the log takes nothing, if that is new.
     fn complain(&mut self) {
         if let Some(text) = self.log.complaint() {
-            self.say_to_all(&encode(Kind::Warning, text.as_bytes()));
+            self.say_to_all(&encode_warning(&text));
         }
     }
 
@@ -246,7 +246,7 @@ impl Watch {
             }
             Kind::Names => match served.begin_naming(monitored) {
                 Ok(()) => self.clients[index].say(&encode(Kind::Names, b"")),
-                Err(error) => self.clients[index].say(&encode(Kind::Warning, error.to_string().as_bytes())),
+                Err(error) => self.clients[index].say(&encode_warning(&error.to_string())),
             },
             Kind::Input => {
                 if let Some(input) = &mut served.input {
