@@ -295,7 +295,8 @@ fn a_container_on_several_networks() {
     room.call(&["network", "connect", "--alias", "third", "bridge", "both"])
         .fails(125, "--network-alias third");
     room.call(&["network", "connect", "bridge", "both"]).ok();
-    room.call(&["start", "both"]).ok();
+    // The first network with IPv6 says what it does to the host.
+    room.call(&["start", "both"]).exits(0);
     finds("in-back", "both", 1);
     finds("in-front", "both", 0);
     wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
