@@ -252,13 +252,6 @@ pub fn cancel(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
     Ok(Reply::Empty(204))
 }
 
-/// BuildKit's protocol.
-pub fn no_buildkit(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
-    Err(Fault::missing(
-        "boxd has no BuildKit inside: DOCKER_BUILDKIT=0 docker build asks for the builder of box, and docker buildx create --driver docker-container --use runs BuildKit in a container",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

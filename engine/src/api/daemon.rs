@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::buildkit::{Jobs, Sessions};
 use super::counters::Counters;
 use super::fault::{Fault, Outcome};
 use super::head::Head;
@@ -28,6 +29,10 @@ pub struct Daemon {
     pub counters: Counters,
     /// Of programs that are run for clients.
     pub terminals: Terminals,
+    /// Builds of clients that speak BuildKit's protocol.
+    pub jobs: Jobs,
+    /// Their sessions.
+    pub sessions: Sessions,
     /// When it was swept last.
     swept: Mutex<Option<Instant>>,
 }
@@ -41,6 +46,8 @@ impl Daemon {
             has_metrics,
             counters: Counters::default(),
             terminals: Terminals::default(),
+            jobs: Jobs::default(),
+            sessions: Sessions::default(),
             swept: Mutex::new(None),
         }
     }

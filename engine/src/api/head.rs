@@ -93,6 +93,11 @@ impl Head {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All headers of that name, which is in lower case.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Whether the connection is to become a stream in both directions.
     pub fn is_upgrade(&self) -> bool {
         self.header("upgrade").is_some() && self.has_word("connection", "upgrade")

@@ -92,8 +92,14 @@ impl Context {
     /// There is none.
     pub fn dockerfile(&mut self, source: &DockerfileSource) -> Result<Found> {
         let found = match source {
-            DockerfileSource::Text(text) => {
-                Found { name: "Dockerfile".to_string(), text: text.clone(), path: None, is_in_context: false }
+            DockerfileSource::Text { name, text, ignored } => {
+                let found =
+                    Found { name: name.clone(), text: text.clone(), path: None, is_in_context: false };
+                if let Some(ignored) = ignored {
+                    self.ignored = Patterns::of_lines(ignored);
+                    return Ok(found);
+                }
+                found
             }
             DockerfileSource::File(path) => {
                 let named = || path.display().to_string();

@@ -33,7 +33,8 @@ pub use context::NAMES;
 pub use event::{Ending, Event, Sink, Stream};
 pub use export::Built;
 pub use options::{
-    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Output, Secret,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Keeper,
+    Output, Secret,
 };
 pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;

@@ -13,8 +13,8 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::build::{
-    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Failure, Output,
-    Provided, Provider, StoreImages, build as build_image,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Failure,
+    Output, Provided, Provider, StoreImages, build as build_image,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
@@ -120,7 +120,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         let path = Path::new(file);
         std::fs::write(path, &id).context(|| format!("--iidfile {}", path.display()))?;
     }
-    if style == Style::Quiet && !matches!(options.output, Output::Archive(None)) {
+    if style == Style::Quiet && !matches!(options.output, Output::Archive(Destination::Stdout)) {
         return print(&format!("{id}\n"));
     }
     Ok(0)
@@ -188,6 +188,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         caching,
         secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
+        keeper: None,
         contexts,
         run: run_options(arguments)?,
         entitlements,
@@ -222,7 +223,7 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
         Some("-") if operand == "-" => {
             return Err(Error::invalid("--file -: the context is read from stdin already"));
         }
-        Some("-") => DockerfileSource::Text(text_of(std::io::stdin().lock(), "stdin")?),
+        Some("-") => given(text_of(std::io::stdin().lock(), "stdin")?),
         Some(path) if operand != "-" && Path::new(path).exists() => DockerfileSource::File(path.into()),
         Some(path) => DockerfileSource::InContext(path.to_string()),
     };
@@ -249,6 +250,10 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
     Ok((ContextSource::Tar(Box::new(file)), dockerfile))
 }
 
+fn given(text: String) -> DockerfileSource {
+    DockerfileSource::Text { name: "Dockerfile".to_string(), text, ignored: None }
+}
+
 /// A tar is the context, anything else the Dockerfile, without a context.
 fn from_stream(
     mut stream: Box<dyn Read + Send>,
@@ -266,9 +271,7 @@ fn from_stream(
         return Ok((ContextSource::Tar(Box::new(whole)), dockerfile));
     }
     match dockerfile {
-        DockerfileSource::Usual => {
-            Ok((ContextSource::Nothing, DockerfileSource::Text(text_of(whole, name)?)))
-        }
+        DockerfileSource::Usual => Ok((ContextSource::Nothing, given(text_of(whole, name)?))),
         _ => Err(Error::invalid(format!("{name}: it is no tar, and so no context for --file"))),
     }
 }

@@ -229,7 +229,7 @@ impl Work<'_> {
         options: &mut Options,
         held: &mut Held,
     ) -> Result<()> {
-        let Some(secret) = self.options.secrets.get(id) else {
+        let Some(bytes) = self.secret(id)? else {
             return match required {
                 true => Err(Error::not_found(format!(
                     "the secret {id} is missing: --secret id={id},src=FILE gives it"
@@ -238,12 +238,6 @@ impl Work<'_> {
             };
         };
         let named = || format!("the secret {id}");
-        let bytes = match secret {
-            Secret::File(path) => {
-                std::fs::read(path).context(|| format!("--secret id={id}: {}", path.display()))?
-            }
-            Secret::Value(bytes) => bytes.clone(),
-        };
         if let Some(variable) = variable {
             let text = String::from_utf8(bytes.clone())
                 .map_err(|_| Error::invalid(format!("{}: not UTF-8", named())))?;
@@ -280,6 +274,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        match (self.options.secrets.get(id), &self.options.keeper) {
+            (Some(Secret::File(path)), _) => {
+                std::fs::read(path).map(Some).context(|| format!("--secret id={id}: {}", path.display()))
+            }
+            (Some(Secret::Value(bytes)), _) => Ok(Some(bytes.clone())),
+            (None, Some(keeper)) => keeper.secret(id).context(|| format!("the secret {id}")),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn add_agent(
         &self,
         id: Option<&str>,
@@ -288,7 +293,9 @@ impl Work<'_> {
         options: &mut Options,
     ) -> Result<()> {
         let id = id.unwrap_or("default");
-        let Some(socket) = self.options.agents.get(id) else {
+        let asked = || self.options.keeper.as_ref().map_or(Ok(None), |keeper| keeper.agent(id));
+        let given = self.options.agents.get(id).cloned();
+        let Some(socket) = given.map_or_else(asked, |socket| Ok(Some(socket)))? else {
             return match required {
                 true => Err(Error::not_found(format!("the SSH agent {id} is missing: --ssh {id} gives it"))),
                 false => Ok(()),
@@ -297,7 +304,7 @@ impl Work<'_> {
         let count = options.mounts.len();
         let target = mount.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{count}"));
         options.environment.push(format!("SSH_AUTH_SOCK={target}"));
-        bind(options, socket.clone(), target, MountAccess::ReadWrite);
+        bind(options, socket, target, MountAccess::ReadWrite);
         Ok(())
     }
 

@@ -1,0 +1,26 @@
+//! boxd as one of those who build.
+
+use std::collections::BTreeMap;
+
+use super::message::{Platform, Version, Worker};
+
+/// Which program this is.
+pub fn version() -> Version {
+    Version { package: "boxd".to_string(), version: concat!("v", env!("CARGO_PKG_VERSION")).to_string() }
+}
+
+/// boxd as one that builds.
+pub fn worker() -> Worker {
+    let machine = crate::image::Platform::of_machine();
+    let platform = Platform {
+        architecture: machine.architecture,
+        os: machine.os,
+        variant: machine.variant.unwrap_or_default(),
+    };
+    Worker {
+        id: "boxd".to_string(),
+        labels: BTreeMap::new(),
+        platforms: vec![platform],
+        version: Some(version()),
+    }
+}
