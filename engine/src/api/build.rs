@@ -152,6 +152,7 @@ impl Sink for Teller {
         let text = match event {
             Event::Begun { name, .. } => format!("{name}\n"),
             Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
+            Event::Missed { reason, .. } => format!(" ---> not cached: {reason}\n"),
             Event::Note { text, .. } => format!(" ---> {text}\n"),
             Event::Ended { ending: Ending::Cached, .. } => " ---> Using cache\n".to_string(),
             Event::Ended { .. } => return,

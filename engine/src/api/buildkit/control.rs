@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::bridge;
+use super::cache;
 use super::job::News;
-use super::message::{Empty, HealthResponse, SolveRequest, StatusRequest, VersionResponse, WorkersResponse};
+use super::message::{
+    DiskUsageRequest, Empty, HealthResponse, PruneRequest, SolveRequest, StatusRequest, VersionResponse,
+    WorkersResponse,
+};
 use super::server::{Call, unknown};
 use super::solve::solve;
-use super::status::{CANCELLED, Status};
+use super::status::{CANCELLED, Status, UNIMPLEMENTED};
 use super::worker::{version, worker};
 use crate::api::daemon::Daemon;
 
@@ -46,6 +50,17 @@ fn control(daemon: &Daemon, call: &mut Call, method: &str) -> Result<(), Status>
             call.send(&solved?)
         }
         "Status" => status(daemon, call),
+        "DiskUsage" => {
+            let request: DiskUsageRequest = call.message()?;
+            call.send(&cache::list(&daemon.store, &request.filters)?)
+        }
+        "Prune" => {
+            let request: PruneRequest = call.message()?;
+            cache::prune(&daemon.store, &request)?.iter().try_for_each(|record| call.send(record))
+        }
+        "ListenBuildHistory" | "UpdateBuildHistory" => {
+            Err(Status::new(UNIMPLEMENTED, "boxd keeps no history of builds"))
+        }
         _ => Err(unknown(&call.path)),
     }
 }

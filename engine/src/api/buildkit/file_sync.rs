@@ -117,13 +117,14 @@ impl Transfer {
     }
 
     fn request(&mut self, id: u32) -> Result<(), Status> {
-        self.outgoing.send(&Packet { kind: PacketKind::Request.into(), id, ..Packet::default() })
+        let sent = self.outgoing.send(&Packet { kind: PacketKind::Request.into(), id, ..Packet::default() });
+        sent.map_err(|status| self.incoming.reason(status))
     }
 
     /// Says that everything has come, and waits for the client to say so.
     fn end(mut self) -> Result<(), Status> {
-        self.outgoing.send(&Packet { kind: PacketKind::End.into(), ..Packet::default() })?;
-        self.outgoing.end()?;
+        let sent = self.outgoing.send(&Packet { kind: PacketKind::End.into(), ..Packet::default() });
+        sent.and_then(|()| self.outgoing.end()).map_err(|status| self.incoming.reason(status))?;
         while self.incoming.next::<Packet>()?.is_some() {}
         Ok(())
     }

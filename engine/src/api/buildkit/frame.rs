@@ -8,6 +8,7 @@ use h2::{RecvStream, SendStream};
 use prost::Message;
 
 use super::executor::wait;
+use super::message::Empty;
 use super::status::{EXHAUSTED, Status, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN};
 
 /// The most bytes of a message that comes.
@@ -60,6 +61,14 @@ impl Incoming {
                     false => Err(Status::new(UNAVAILABLE, "a message that was cut")),
                 };
             }
+        }
+    }
+
+    /// Why the other side wants no more, as it says itself; if it says nothing, what was seen of it.
+    pub fn reason(&mut self, seen: Status) -> Status {
+        match self.next::<Empty>() {
+            Err(status) if !status.is_of_gone_peer() => status,
+            _ => seen,
         }
     }
 

@@ -1,8 +1,9 @@
-//! What a build asks its client for while it runs: secrets, and names and passwords for registries.
+//! What a build asks its client for while it runs: secrets, SSH agents, names and passwords for registries.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::agent::Agents;
 use super::message::{CredentialsRequest, CredentialsResponse, SecretRequest, SecretResponse};
 use super::session::Session;
 use super::status::{NOT_FOUND, Status};
@@ -10,6 +11,7 @@ use crate::build::Keeper as BuildKeeper;
 use crate::error::Result;
 use crate::reference::DOCKER_HUB;
 use crate::registry::{Credential, Keeper as RegistryKeeper};
+use crate::store::Store;
 
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
@@ -20,16 +22,27 @@ const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 /// The most bytes of a secret.
 const SECRET_MAX: usize = 500 << 10;
 
-/// A client's session.
+/// A client's session, as a build asks it.
 #[derive(Debug)]
-pub struct SessionKeeper(pub Arc<Session>);
+pub struct SessionKeeper {
+    session: Arc<Session>,
+    store: Store,
+    agents: Agents,
+}
+
+impl SessionKeeper {
+    /// Of a session; what it needs on the disk is in the store's runtime folder.
+    pub fn new(session: Arc<Session>, store: Store) -> SessionKeeper {
+        SessionKeeper { session, store, agents: Agents::default() }
+    }
+}
 
 impl BuildKeeper for SessionKeeper {
     fn secret(&self, id: &str) -> Result<Option<Vec<u8>>> {
-        if !self.0.serves(SECRET) {
+        if !self.session.serves(SECRET) {
             return Ok(None);
         }
-        match self.0.ask::<SecretResponse>(SECRET, &[], &SecretRequest { id: id.to_string() }) {
+        match self.session.ask::<SecretResponse>(SECRET, &[], &SecretRequest { id: id.to_string() }) {
             Ok(SecretResponse { data }) if data.len() > SECRET_MAX => {
                 Err(Status::invalid(format!("it has more than {SECRET_MAX} bytes")).into())
             }
@@ -39,19 +52,19 @@ impl BuildKeeper for SessionKeeper {
         }
     }
 
-    fn agent(&self, _: &str) -> Result<Option<PathBuf>> {
-        Ok(None)
+    fn agent(&self, id: &str) -> Result<Option<PathBuf>> {
+        self.agents.socket(&self.store, &self.session, id)
     }
 }
 
 impl RegistryKeeper for SessionKeeper {
     fn credential(&self, registry: &str) -> Result<Option<Credential>> {
-        if !self.0.serves(CREDENTIALS) {
+        if !self.session.serves(CREDENTIALS) {
             return Ok(None);
         }
         let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { registry };
         let CredentialsResponse { name, secret } =
-            self.0.ask(CREDENTIALS, &[], &CredentialsRequest { host: host.to_string() })?;
+            self.session.ask(CREDENTIALS, &[], &CredentialsRequest { host: host.to_string() })?;
         Ok(match (name.is_empty(), secret.is_empty()) {
             (_, true) => None,
             (true, false) => Some(Credential::Identity(secret)),

@@ -7,18 +7,22 @@
 //! server, session          calls of a client, calls to a client
 //! job                      what clients have begun, and look at
 //! frontend, export         attributes of a request; pure
-//! file_sync, keeper        what a session is asked for
-//! solve                    a build
+//! file_sync, file_send, keeper, agent, upload   what a session is asked for
+//! solve, cache             a build, and what builds have kept
 //! control, bridge          what can be called
 //! ```
 
+mod agent;
 mod bridge;
+mod cache;
 mod control;
 mod executor;
 mod export;
+mod file_send;
 mod file_sync;
 mod frame;
 mod frontend;
+mod images;
 mod job;
 mod keeper;
 mod message;
@@ -27,6 +31,7 @@ mod server;
 mod session;
 mod solve;
 mod status;
+mod upload;
 mod worker;
 
 use std::collections::BTreeSet;

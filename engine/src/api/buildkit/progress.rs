@@ -1,10 +1,13 @@
 //! What happens in a build, in BuildKit's words.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::job::Job;
 use super::message::{StatusResponse, Timestamp, Vertex, VertexLog, VertexStatus, VertexWarning};
+use super::status::Status;
 use crate::build::{Ending, Event, Sink, Stream};
 use crate::digest::Digest;
 
@@ -14,12 +17,30 @@ pub struct Teller {
     /// By which parts of this build are told from those of others.
     name: String,
     parts: Mutex<BTreeMap<usize, Vertex>>,
+    behind: AtomicUsize,
 }
 
 impl Teller {
     /// For a build of that name.
     pub fn new(job: Arc<Job>, name: &str) -> Teller {
-        Teller { job, name: name.to_string(), parts: Mutex::default() }
+        Teller { job, name: name.to_string(), parts: Mutex::default(), behind: AtomicUsize::new(0) }
+    }
+
+    /// A part of a build behind those of the builder.
+    ///
+    /// # Errors
+    /// Those of what is done.
+    pub fn part<T>(&self, name: &str, act: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+        let vertex = usize::MAX - self.behind.fetch_add(1, Ordering::Relaxed);
+        self.note(Event::Begun { vertex, name: name.to_string() });
+        let begun = Instant::now();
+        let done = act();
+        let ending = match &done {
+            Ok(_) => Ending::Done,
+            Err(status) => Ending::Failed(status.message.clone()),
+        };
+        self.note(Event::Ended { vertex, ending, time: begun.elapsed() });
+        done
     }
 
     fn digest(&self, vertex: usize) -> String {
@@ -37,6 +58,12 @@ impl Sink for Teller {
                 self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(vertex, part.clone());
                 news.vertexes.push(part);
             }
+            Event::Missed { vertex, reason } => news.logs.push(VertexLog {
+                vertex: self.digest(vertex),
+                timestamp: now,
+                stream: 2,
+                bytes: format!("not cached: {reason}\n").into_bytes(),
+            }),
             Event::Output { vertex, stream, bytes } => news.logs.push(VertexLog {
                 vertex: self.digest(vertex),
                 timestamp: now,

@@ -72,8 +72,7 @@ impl Session {
         question: &impl Message,
     ) -> Result<M, Status> {
         let (mut outgoing, mut incoming) = self.call(method, metadata)?;
-        outgoing.send(question)?;
-        outgoing.end()?;
+        outgoing.send(question).and_then(|()| outgoing.end()).map_err(|status| incoming.reason(status))?;
         let answer = incoming.next()?;
         // What stands behind it says whether it counts.
         while incoming.next::<M>()?.is_some() {}

@@ -1,27 +1,36 @@
 //! `Control.Solve`: a build from the client's files to what it wants of it.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::export::Export;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use serde_json::json;
+
+use super::export::{Export, push_as};
 use super::file_sync::{Selection, read_files, read_folder};
 use super::frontend::{ContextWish, Wish};
+use super::images::{Images, whole};
 use super::job::Job;
 use super::keeper::SessionKeeper;
-use super::message::{BridgeRequest, SolveRequest, SolveResponse};
+use super::message::{BridgeRequest, Detail, Rpc, SolveRequest, SolveResponse};
 use super::progress::Teller;
 use super::server::Call;
 use super::session::{Session, Sessions};
 use super::status::{CANCELLED, Status, UNKNOWN};
+use super::upload;
 use crate::api::daemon::Daemon;
 use crate::build::{
-    Built, Cancellation, ContextSource, DockerfileSource, Event, Failure, Sink, StoreImages, TEXT_MAX,
-    build as build_image,
+    Built, Cancellation, ContextSource, DockerfileSource, Event, Excerpt, Failure, Sink, StoreImages,
+    TEXT_MAX, build as build_image, unpack_context,
 };
-use crate::layer::{Feed, pipe};
+use crate::layer::{Feed, Patterns, pipe};
 use crate::registries::Registries;
 use crate::registry::{Access, Credentials, Verification};
+use crate::store::NewLayer;
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_millis(200);
@@ -86,6 +95,7 @@ fn refuse_given_up(call: &mut Call) -> Result<(), Status> {
 struct Work<'d> {
     daemon: &'d Daemon,
     session: Arc<Session>,
+    keeper: Arc<SessionKeeper>,
     wish: Wish,
     export: Export,
     teller: Teller,
@@ -100,46 +110,50 @@ impl<'d> Work<'d> {
         request: &SolveRequest,
         asked: BridgeRequest,
     ) -> Result<Work<'d>, Status> {
-        let export = Export::parse(request)?;
         let mut wish = Wish::parse(asked)?;
         wish.allow(&request.entitlements)?;
         wish.take_caches(request.cache.as_ref().map_or(&[], |cache| &cache.exports))?;
+        let session = daemon.sessions.find(&request.session)?;
+        let export = Export::parse(request, &session, &daemon.store)?;
         wish.options.output = export.output.clone();
         wish.options.tags.clone_from(&export.names);
-        let session = daemon.sessions.find(&request.session)?;
-        wish.options.keeper = Some(Arc::new(SessionKeeper(session.clone())));
+        let keeper = Arc::new(SessionKeeper::new(session.clone(), daemon.store.clone()));
+        wish.options.keeper = Some(keeper.clone());
         let teller = Teller::new(job, &request.reference);
-        Ok(Work { daemon, session, wish, export, teller, broken: Arc::default() })
+        Ok(Work { daemon, session, keeper, wish, export, teller, broken: Arc::default() })
     }
 
     fn run(mut self, cancellation: &Cancellation) -> Result<SolveResponse, Status> {
+        let store = &self.daemon.store;
         for warning in std::mem::take(&mut self.wish.warnings) {
             self.teller.note(Event::Warning(warning));
         }
+        let (folders, replaced) = self.contexts()?;
+        let paths = folders.iter().map(|(name, folder)| (name.clone(), folder.path()));
+        self.wish.options.contexts = paths.collect();
         let (context, dockerfile) = self.sources()?;
-        let credentials = Credentials::kept(Arc::new(SessionKeeper(self.session.clone())));
         let access = Access {
             registries: Registries::of_caller()?,
-            credentials,
+            credentials: Credentials::kept(self.keeper.clone()),
             verification: Verification::Required,
         };
-        let mut images = StoreImages {
-            store: &self.daemon.store,
-            is_asked: self.wish.options.platform.is_some(),
-            is_pulled: self.wish.is_pulled,
-            access,
-        };
-        let sources = (context, &dockerfile);
-        let built = build_image(
-            &self.daemon.store,
-            sources,
-            &self.wish.options,
-            &mut images,
-            &self.teller,
-            cancellation,
-        );
+        let is_asked = self.wish.options.platform.is_some();
+        let images = StoreImages { store, is_asked, is_pulled: self.wish.is_pulled, access };
+        let mut images = Images { images, replaced };
+        let (sources, options) = ((context, &dockerfile), &self.wish.options);
+        let built = build_image(store, sources, options, &mut images, &self.teller, cancellation);
         let built: Option<Built> = built.map_err(|failure| self.explain(failure, cancellation))?;
-        Ok(SolveResponse { exporter: self.export.describe(built.as_ref()) })
+        if let Some(what) = self.export.delivery() {
+            self.teller.part(what, || self.export.deliver(&self.session))?;
+        }
+        let mut pushed = None;
+        for name in self.export.pushes() {
+            let Some(built) = &built else { break };
+            let push = || push_as(store, built, name, &images.images.access);
+            let digest = self.teller.part(&format!("pushing {}", name.familiar()), push)?;
+            pushed.get_or_insert(digest);
+        }
+        Ok(SolveResponse { exporter: self.export.describe(built.as_ref(), pushed) })
     }
 
     /// A failure as the client is told of it.
@@ -150,7 +164,9 @@ impl<'d> Work<'d> {
         if cancellation.is_cancelled() && failure.error.kind() == crate::error::Kind::Closed {
             return Status::new(CANCELLED, failure.error.to_string());
         }
-        failure.error.into()
+        let status = Status::from(failure.error);
+        let details = failure.excerpt.as_ref().map(|excerpt| source_details(excerpt, &status));
+        Status { details, ..status }
     }
 
     /// Whose folder it is.
@@ -160,26 +176,71 @@ impl<'d> Work<'d> {
     }
 
     fn sources(&self) -> Result<(ContextSource, DockerfileSource), Status> {
-        let dockerfile = self.dockerfile()?;
         let folder = match &self.wish.context {
             ContextWish::Folder(folder) => folder,
-            ContextWish::Address(address) => {
-                return Err(Status::invalid(format!("context {address}: it is not fetched")));
-            }
+            ContextWish::Address(address) => return self.fetched(address),
         };
+        let dockerfile = self.dockerfile()?;
         let session = self.session_of(folder)?;
-        let ignored = match &dockerfile {
+        let text = match &dockerfile {
             DockerfileSource::Text { ignored: Some(ignored), .. } => ignored.clone(),
-            _ => {
-                const NAMES: [&str; 2] = [".dockerignore", ".containerignore"];
-                let mut found = read_files(&session, folder, &NAMES, TEXT_MAX)?;
-                let text = NAMES.iter().find_map(|name| found.remove(*name)).unwrap_or_default();
-                String::from_utf8_lossy(&text).into_owned()
-            }
+            _ => ignored(&session, folder)?,
         };
-        let excluded = crate::layer::Patterns::of_lines(&ignored);
+        let excluded = Patterns::of_lines(&text);
         let context = self.fetch(session, folder, excluded)?;
         Ok((context, dockerfile))
+    }
+
+    /// A context that has an address, or that the client sends as a file.
+    fn fetched(&self, address: &str) -> Result<(ContextSource, DockerfileSource), Status> {
+        let dockerfile = match self.wish.dockerfile.as_str() {
+            _ if self.wish.is_dockerfile_local => self.dockerfile()?,
+            "Dockerfile" => DockerfileSource::Usual,
+            name => DockerfileSource::InContext(name.to_string()),
+        };
+        Ok(match upload::path_of(address) {
+            Some(path) => {
+                ContextSource::of_stream(upload::receive(&self.session, path)?, "stdin", dockerfile)?
+            }
+            None => ContextSource::of_address(address, dockerfile)?,
+        })
+    }
+
+    /// Contexts with names of their own: folders, as they came, and names of images that stand for others.
+    fn contexts(&self) -> Result<(BTreeMap<String, NewLayer>, BTreeMap<String, String>), Status> {
+        let (mut folders, mut replaced) = (BTreeMap::new(), BTreeMap::new());
+        for (name, place) in &self.wish.named {
+            let wrong = |what: &str| Status::invalid(format!("--build-context {name}={place}: {what}"));
+            match place.split_once(':') {
+                Some(("local", folder)) => {
+                    drop(
+                        folders.insert(
+                            name.clone(),
+                            self.folder(folder).map_err(|status| wrong(&status.message))?,
+                        ),
+                    );
+                }
+                Some(("docker-image", image)) => {
+                    drop(replaced.insert(whole(name), image.trim_start_matches("//").to_string()));
+                }
+                _ => return Err(wrong("must be a folder, or docker-image:// and the name of an image")),
+            }
+        }
+        Ok((folders, replaced))
+    }
+
+    /// A whole folder of the client's.
+    fn folder(&self, folder: &str) -> Result<NewLayer, Status> {
+        let session = self.session_of(folder)?;
+        let ignored = ignored(&session, folder)?;
+        let ContextSource::Tar(tar) = self.fetch(session, folder, Patterns::of_lines(&ignored))? else {
+            return Err(Status::new(UNKNOWN, "a folder that is no tar"));
+        };
+        let unpacked = unpack_context(&self.daemon.store, tar);
+        match self.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(status) => Err(status),
+            None => Ok(unpacked?),
+        }
     }
 
     /// The Dockerfile, with what lies beside it.
@@ -226,4 +287,25 @@ impl<'d> Work<'d> {
         std::thread::Builder::new().stack_size(STACK).spawn(receive)?;
         Ok(ContextSource::Tar(Box::new(drain)))
     }
+}
+
+/// What a folder's own file says is to be left out of it.
+fn ignored(session: &Session, folder: &str) -> Result<String, Status> {
+    const NAMES: [&str; 2] = [".dockerignore", ".containerignore"];
+    let mut found = read_files(session, folder, &NAMES, TEXT_MAX)?;
+    let text = NAMES.iter().find_map(|name| found.remove(*name)).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The lines of the Dockerfile that an error is about, as clients show them.
+fn source_details(excerpt: &Excerpt, status: &Status) -> Vec<u8> {
+    let Excerpt { name, text, first, last } = excerpt;
+    let source = json!({
+        "info": {"filename": name, "data": STANDARD.encode(text), "language": "Dockerfile"},
+        "ranges": [{"start": {"line": first}, "end": {"line": last}}],
+    });
+    let kind = "github.com/moby/buildkit/errdefs.Source+json".to_string();
+    let details = vec![Detail { kind, value: source.to_string().into_bytes() }];
+    // Whoever reads them compares the rest with what the call says.
+    Rpc { code: status.code.cast_signed(), message: status.message.clone(), details }.encode_to_vec()
 }

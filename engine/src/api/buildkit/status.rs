@@ -7,10 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use super::message::Rpc;
 use crate::error::{Error, Kind};
 
-/// Codes of gRPC.
+/// Codes of gRPC. Clients of BuildKit put their names before the sentence, but for that of the unknown one: it is for what is said to people.
 pub const CANCELLED: u32 = 1;
 pub const UNKNOWN: u32 = 2;
-pub const INVALID: u32 = 3;
 pub const NOT_FOUND: u32 = 5;
 pub const EXISTS: u32 = 6;
 pub const EXHAUSTED: u32 = 8;
@@ -36,7 +35,7 @@ impl Status {
 
     /// What was asked for cannot be.
     pub fn invalid(message: impl Into<String>) -> Status {
-        Status::new(INVALID, message)
+        Status::new(UNKNOWN, message)
     }
 
     /// There is nobody any more who waits for it, or who could do it.
@@ -75,13 +74,7 @@ impl Status {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Status {
-        let code = match error.kind() {
-            Kind::Invalid => INVALID,
-            Kind::NotFound => NOT_FOUND,
-            Kind::Closed => CANCELLED,
-            Kind::Conflict => EXISTS,
-            Kind::Corrupt | Kind::Host => UNKNOWN,
-        };
+        let code = if error.kind() == Kind::Closed { CANCELLED } else { UNKNOWN };
         Status::new(code, error.to_string())
     }
 }
@@ -94,12 +87,7 @@ impl From<std::io::Error> for Status {
 
 impl From<crate::api::fault::Fault> for Status {
     fn from(fault: crate::api::fault::Fault) -> Status {
-        let code = match fault.status {
-            400 => INVALID,
-            404 => NOT_FOUND,
-            _ => UNKNOWN,
-        };
-        Status::new(code, fault.message)
+        Status::new(UNKNOWN, fault.message)
     }
 }
 

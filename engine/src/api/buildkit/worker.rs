@@ -1,8 +1,9 @@
 //! boxd as one of those who build.
 
-use std::collections::BTreeMap;
-
 use super::message::{Platform, Version, Worker};
+
+/// By this label clients see that tars of images come out as well, and that the builder pushes itself.
+const STORE: &str = "org.mobyproject.buildkit.worker.snapshotter";
 
 /// Which program this is.
 pub fn version() -> Version {
@@ -19,7 +20,7 @@ pub fn worker() -> Worker {
     };
     Worker {
         id: "boxd".to_string(),
-        labels: BTreeMap::new(),
+        labels: [(STORE.to_string(), "boxd".to_string())].into(),
         platforms: vec![platform],
         version: Some(version()),
     }

@@ -28,17 +28,23 @@ const FILES: &str = "files";
 pub struct Held {
     layers: Vec<Arc<NewLayer>>,
     caches: Vec<CacheMount>,
-    secrets: Option<SecretFolder>,
+    secrets: Option<RunFolder>,
 }
 
-/// A folder with secrets, which is in memory on most machines, and is deleted with this value.
-pub struct SecretFolder {
+/// A folder in the runtime folder, which is memory on most machines, for what a RUN needs and nobody else may see. It is deleted with this
+/// value.
+#[derive(Debug)]
+pub struct RunFolder {
     path: PathBuf,
     _lock: Lock,
 }
 
-impl SecretFolder {
-    fn make(store: &Store) -> Result<SecretFolder> {
+impl RunFolder {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn make(store: &Store) -> Result<RunFolder> {
         let runtime = &store.place().runtime;
         store.place().make_runtime()?;
         sweep(runtime)?;
@@ -46,11 +52,16 @@ impl SecretFolder {
         let named = || path.display().to_string();
         std::fs::DirBuilder::new().mode(0o700).create(&path).context(named)?;
         let lock = Lock::at(&path, Sharing::Exclusive, "secrets")?;
-        Ok(SecretFolder { path, _lock: lock })
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-impl Drop for SecretFolder {
+impl Drop for RunFolder {
     fn drop(&mut self) {
         // What stays is deleted by the next build.
         let _ = std::fs::remove_dir_all(&self.path);
@@ -248,7 +259,7 @@ impl Work<'_> {
         }
         let folder = match &mut held.secrets {
             Some(folder) => folder,
-            none => none.insert(SecretFolder::make(self.store)?),
+            none => none.insert(RunFolder::make(self.store)?),
         };
         let path = folder.path.join(options.mounts.len().to_string());
         let Access { uid, gid, mode } = owner;

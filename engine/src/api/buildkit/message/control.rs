@@ -217,6 +217,13 @@ pub struct PruneRequest {
     pub min_free_space: i64,
 }
 
+/// Which of what builds have kept is meant.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DiskUsageRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub filters: Vec<String>,
+}
+
 /// What builds have kept.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DiskUsageResponse {

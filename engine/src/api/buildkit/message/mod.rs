@@ -5,12 +5,13 @@ mod control;
 mod session;
 
 pub use bridge::{
-    BridgeRequest, BridgeResponse, Capability, Pong, Reference, Result as BridgeResult, ReturnRequest, Rpc,
+    BridgeRequest, BridgeResponse, Capability, Detail, Pong, Reference, Result as BridgeResult,
+    ReturnRequest, Rpc,
 };
 pub use control::{
-    DiskUsageResponse, Empty, Exporter, Platform, PruneRequest, SolveRequest, SolveResponse, StatusRequest,
-    StatusResponse, UsageRecord, Version, VersionResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
-    Worker, WorkersResponse,
+    DiskUsageRequest, DiskUsageResponse, Empty, Exporter, Platform, PruneRequest, SolveRequest,
+    SolveResponse, StatusRequest, StatusResponse, UsageRecord, Version, VersionResponse, Vertex, VertexLog,
+    VertexStatus, VertexWarning, Worker, WorkersResponse,
 };
 pub use session::{
     Bytes, CredentialsRequest, CredentialsResponse, HealthResponse, Packet, PacketKind, SecretRequest,
