@@ -253,6 +253,16 @@ pub fn cancel(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
     Ok(Reply::Empty(204))
 }
 
+/// A connection on which clients with BuildKit's protocol call.
+pub fn grpc(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    daemon.builds.grpc(exchange)
+}
+
+/// A connection on which they are called.
+pub fn session(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    daemon.builds.session(exchange)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::buildkit::{Jobs, Sessions};
+use super::buildkit::Builds;
 use super::counters::Counters;
 use super::fault::{Fault, Outcome};
 use super::head::Head;
@@ -30,9 +30,7 @@ pub struct Daemon {
     /// Of programs that are run for clients.
     pub terminals: Terminals,
     /// Builds of clients that speak BuildKit's protocol.
-    pub jobs: Jobs,
-    /// Their sessions.
-    pub sessions: Sessions,
+    pub builds: Builds,
     /// When it was swept last.
     swept: Mutex<Option<Instant>>,
 }
@@ -40,14 +38,14 @@ pub struct Daemon {
 impl Daemon {
     /// A daemon for a store.
     pub fn new(store: Store, log: Log, has_metrics: bool) -> Daemon {
+        let builds = Builds::new(store.clone());
         Daemon {
             store,
             log,
             has_metrics,
             counters: Counters::default(),
             terminals: Terminals::default(),
-            jobs: Jobs::default(),
-            sessions: Sessions::default(),
+            builds,
             swept: Mutex::new(None),
         }
     }

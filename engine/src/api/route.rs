@@ -3,7 +3,7 @@
 use super::daemon::Daemon;
 use super::exchange::{API_VERSION, API_VERSION_MIN, Exchange, Reply};
 use super::fault::{Fault, Outcome};
-use super::{build, buildkit, container, disk, event, exec, image, metrics, network, swarm, system, volume};
+use super::{build, container, disk, event, exec, image, metrics, network, swarm, system, volume};
 
 type Handler = fn(&Daemon, &mut Exchange<'_>) -> Outcome<Reply>;
 
@@ -73,8 +73,8 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("POST", "/build", build::build),
     ("POST", "/build/prune", build::prune),
     ("POST", "/build/cancel", build::cancel),
-    ("POST", "/grpc", buildkit::grpc),
-    ("POST", "/session", buildkit::session),
+    ("POST", "/grpc", build::grpc),
+    ("POST", "/session", build::session),
     ("GET", "/metrics", metrics::metrics),
     ("GET", "/plugins", swarm::no_plugins),
     ("GET", "/plugins/*/json", swarm::no_plugin),

@@ -1,16 +1,14 @@
 //! SSH agents of a client's: a socket for RUN, each connection of which becomes a call.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::frame::{Incoming, Outgoing};
-use super::message::{Bytes, Empty, SshRequest};
+use super::message::{Empty, SshRequest};
+use super::relay::relay;
 use super::session::Session;
 use super::status::{NOT_FOUND, Status, UNIMPLEMENTED, UNKNOWN};
 use crate::build::RunFolder;
@@ -99,32 +97,9 @@ impl Drop for Agent {
     }
 }
 
-/// Passes on what both say until one of them has gone. An agent that fails is one that answers nothing.
+/// An agent that fails is one that answers nothing.
 fn forward(session: &Session, id: &str, connection: &UnixStream) {
-    if let Ok((outgoing, incoming)) = session.call(FORWARD, &[(ID, id)]) {
-        std::thread::scope(|scope| {
-            scope.spawn(|| send(connection, outgoing));
-            receive(connection, incoming);
-            let _ = connection.shutdown(Shutdown::Both);
-        });
-    }
-}
-
-fn send(mut connection: &UnixStream, mut outgoing: Outgoing) {
-    let mut buffer = vec![0; 32 << 10];
-    while let Ok(length @ 1..) = connection.read(&mut buffer) {
-        let data = bytes::Bytes::copy_from_slice(&buffer[..length]);
-        if outgoing.send(&Bytes { data }).is_err() {
-            return;
-        }
-    }
-    let _ = outgoing.end();
-}
-
-fn receive(mut connection: &UnixStream, mut incoming: Incoming) {
-    while let Ok(Some(Bytes { data })) = incoming.next() {
-        if connection.write_all(&data).is_err() {
-            return;
-        }
+    if let Ok((mut outgoing, mut incoming)) = session.call(FORWARD, &[(ID, id)]) {
+        relay(connection, &mut outgoing, &mut incoming);
     }
 }

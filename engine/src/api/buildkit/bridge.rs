@@ -1,29 +1,32 @@
 //! A client as the front end of its own build: it asks for a result, settles on it, and what it has asked for is built then.
 
+use super::builds::Builds;
 use super::frontend::Wish;
 use super::message::{
     BridgeRequest, BridgeResponse, BridgeResult, Capability, Empty, Pong, Reference, ReturnRequest,
 };
+use super::result::definition;
 use super::server::{Call, unknown};
 use super::status::Status;
 use super::worker::worker;
-use crate::api::daemon::Daemon;
 
 /// Where a call says which build it belongs to.
 const BUILD: &str = "buildkit-controlapi-buildid";
 
 /// What clients may rely on. Without any they would suppose more.
-const FRONTEND: [&str; 4] = ["solve.base", "return", "proto.refarray", "frontend.inputs"];
+const FRONTEND: [&str; 6] =
+    ["solve.base", "return", "proto.refarray", "frontend.inputs", "gateway.evaluate", "reference.output"];
 const LLB: [&str; 3] = ["source.image", "source.local", "file.base"];
 
 /// Answers a call.
 ///
 /// # Errors
 /// There is no such call; what it says.
-pub fn handle(daemon: &Daemon, call: &mut Call, method: &str) -> Result<(), Status> {
+pub fn handle(builds: &Builds, call: &mut Call, method: &str) -> Result<(), Status> {
     let build = call.metadata.get(BUILD).and_then(|value| value.to_str().ok());
-    let build = build.ok_or_else(|| Status::invalid(format!("{BUILD}: it is missing")))?;
-    let job = daemon.jobs.find(build)?;
+    let build = build.map(str::to_string);
+    let build = &build.ok_or_else(|| Status::invalid(format!("{BUILD}: it is missing")))?;
+    let job = builds.jobs.find(build)?;
     match method {
         "Ping" => {
             call.message::<Empty>()?;
@@ -35,9 +38,17 @@ pub fn handle(daemon: &Daemon, call: &mut Call, method: &str) -> Result<(), Stat
         "Solve" => {
             let request: BridgeRequest = call.message()?;
             // What is wrong with it is said to whoever asks.
-            Wish::parse(request.clone())?;
-            let reference = Reference { id: job.ask(request)?, definition: None };
+            let wish = Wish::parse(request.clone())?;
+            for build in wish.inputs.values() {
+                builds.jobs.find(build)?.need_image();
+            }
+            let reference = Reference { id: job.ask(request)?, definition: Some(definition(build)) };
             call.send(&BridgeResponse { result: Some(BridgeResult { reference: Some(reference) }) })
+        }
+        // Everything is built when the client has settled.
+        "Evaluate" => {
+            call.message::<Empty>()?;
+            call.send(&Empty {})
         }
         "Return" => {
             let ReturnRequest { result, error } = call.message()?;

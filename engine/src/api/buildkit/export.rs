@@ -14,8 +14,12 @@ use crate::registry::Access;
 use crate::store::{ImageRecord, NewLayer, Store};
 use crate::transfer::{Silent, push};
 
+/// By which name clients are told of an image's id.
+pub const IMAGE_ID: &str = "containerimage.config.digest";
+
 /// What may be said of an image without a consequence here: each value is what is done anyway.
-const USUAL: [(&str, &str); 9] = [
+const USUAL: [(&str, &str); 10] = [
+    ("load", "true"),
     ("unpack", ""),
     ("store", "true"),
     ("oci-mediatypes", ""),
@@ -141,7 +145,7 @@ impl Export {
         let Some(built) = built else { return BTreeMap::new() };
         let digest = pushed.or(built.record.manifest);
         let mut said = BTreeMap::from([
-            ("containerimage.config.digest".to_string(), built.id.to_string()),
+            (IMAGE_ID.to_string(), built.id.to_string()),
             (
                 "containerimage.digest".to_string(),
                 digest.map_or(built.id.to_string(), |digest| digest.to_string()),

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-use super::file_sync::mode;
 use super::frame::{Incoming, Outgoing};
 use super::message::{Bytes, Packet, PacketKind, Stat};
 use super::session::Session;
+use super::stat::mode;
 use super::status::{NOT_FOUND, Status, UNAVAILABLE, UNKNOWN};
 
 /// The call, and how it says which of the outputs it is.
@@ -109,7 +109,8 @@ pub fn send_folder(session: &Session, folder: &Path) -> Result<(), Status> {
                 }
                 Ok(PacketKind::End) => {
                     send(&of(PacketKind::End))?;
-                    outgoing.lock().unwrap_or_else(PoisonError::into_inner).end()?;
+                    // The client may have ended before.
+                    let _ = outgoing.lock().unwrap_or_else(PoisonError::into_inner).end();
                 }
                 Ok(PacketKind::Error) => {
                     let text = String::from_utf8_lossy(&packet.data).into_owned();

@@ -6,8 +6,9 @@ use std::io::Write;
 use super::frame::{Incoming, Outgoing};
 use super::message::{Packet, PacketKind, Stat};
 use super::session::Session;
-use super::status::{EXHAUSTED, NOT_FOUND, Status, UNAVAILABLE, UNKNOWN};
-use crate::layer::tar::{Device, Entry, EntryKind, Time, Writer};
+use super::stat::{entry, mode};
+use super::status::{EXHAUSTED, Status, UNAVAILABLE, UNKNOWN};
+use crate::layer::tar::{Entry, EntryKind, Writer};
 
 /// The call.
 const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
@@ -19,32 +20,6 @@ const FILES_MAX: u32 = 4_000_000;
 const SMALL: u64 = 256 << 10;
 const AHEAD_FILES: usize = 64;
 const AHEAD_BYTES: u64 = 4 << 20;
-
-/// Bits of Go's `FileMode`.
-pub mod mode {
-    /// A folder.
-    pub const FOLDER: u32 = 1 << 31;
-    /// A symbolic link.
-    pub const LINK: u32 = 1 << 27;
-    /// A device.
-    pub const DEVICE: u32 = 1 << 26;
-    /// A named pipe.
-    pub const FIFO: u32 = 1 << 25;
-    /// A socket.
-    pub const SOCKET: u32 = 1 << 24;
-    /// setuid.
-    pub const SETUID: u32 = 1 << 23;
-    /// setgid.
-    pub const SETGID: u32 = 1 << 22;
-    /// Of a device: one of characters.
-    pub const CHARACTERS: u32 = 1 << 21;
-    /// sticky.
-    pub const STICKY: u32 = 1 << 20;
-    /// None of those that are known.
-    pub const IRREGULAR: u32 = 1 << 19;
-    /// Whatever is no file.
-    pub const KIND: u32 = FOLDER | LINK | DEVICE | FIFO | SOCKET | CHARACTERS | IRREGULAR;
-}
 
 /// Which files of a folder are wanted.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +99,9 @@ impl Transfer {
     /// Says that everything has come, and waits for the client to say so.
     fn end(mut self) -> Result<(), Status> {
         let sent = self.outgoing.send(&Packet { kind: PacketKind::End.into(), ..Packet::default() });
-        sent.and_then(|()| self.outgoing.end()).map_err(|status| self.incoming.reason(status))?;
+        sent.map_err(|status| self.incoming.reason(status))?;
+        // The client may have ended before.
+        let _ = self.outgoing.end();
         while self.incoming.next::<Packet>()?.is_some() {}
         Ok(())
     }
@@ -357,53 +334,6 @@ impl Queue<'_> {
     }
 }
 
-/// An entry of a tar; `None` for what no tar has.
-fn entry(stat: Stat) -> Result<Option<Entry>, Status> {
-    let Stat { path, mode, uid: _, gid: _, size, modified, link, major, minor, attributes } = stat;
-    let named = String::from_utf8_lossy(&path).into_owned();
-    if path.is_empty() || path.contains(&0) || link.contains(&0) {
-        return Err(Status::invalid(format!("the name of a file: {named:?}")));
-    }
-    let number = |number: i64| {
-        u32::try_from(number).map_err(|_| Status::invalid(format!("{named}: the device {number}")))
-    };
-    let device = || Ok::<_, Status>(Device { major: number(major)?, minor: number(minor)? });
-    let kind = match mode & mode::KIND {
-        0 if link.is_empty() => EntryKind::File,
-        0 => EntryKind::HardLink(link),
-        mode::FOLDER => EntryKind::Folder,
-        mode::LINK => EntryKind::SymbolicLink(link),
-        mode::FIFO => EntryKind::Fifo,
-        mode::DEVICE => EntryKind::Block(device()?),
-        kind if kind == mode::DEVICE | mode::CHARACTERS => EntryKind::Character(device()?),
-        mode::SOCKET => return Ok(None),
-        _ => return Err(Status::new(NOT_FOUND, format!("{named}: a file of the kind {mode:#o}"))),
-    };
-    let size = match kind {
-        EntryKind::File => {
-            u64::try_from(size).map_err(|_| Status::invalid(format!("{named}: {size} bytes")))?
-        }
-        _ => 0,
-    };
-    const SECOND: i64 = 1_000_000_000;
-    // What is left is less than a second.
-    let nanoseconds = u32::try_from(modified.rem_euclid(SECOND)).unwrap_or(0);
-    let special = [(mode::SETUID, 0o4000), (mode::SETGID, 0o2000), (mode::STICKY, 0o1000)];
-    let special: u32 = special.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, bit)| bit).sum();
-    Ok(Some(Entry {
-        path,
-        kind,
-        mode: (mode & 0o777) | special,
-        uid: 0,
-        gid: 0,
-        mtime: Time { seconds: modified.div_euclid(SECOND), nanoseconds },
-        atime: None,
-        size,
-        xattrs: attributes.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
-        segments: None,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,28 +353,5 @@ mod tests {
     fn headers_are_ascii() {
         assert_eq!(escaped(["*.o", "!a b"].into_iter()), (vec!["*.o".into(), "!a b".into()], false));
         assert_eq!(escaped(["ü%", "a"].into_iter()), (vec!["%C3%BC%25".into(), "a".into()], true));
-    }
-
-    #[test]
-    fn files_of_all_kinds_are_entries() {
-        let stat = |bits: u32, link: &str| Stat {
-            path: b"a".to_vec(),
-            mode: bits | 0o755,
-            link: link.as_bytes().to_vec(),
-            modified: -1,
-            ..Stat::default()
-        };
-        let found = entry(stat(mode::SETUID, "")).unwrap().unwrap();
-        assert_eq!((found.mode, found.kind), (0o4755, EntryKind::File));
-        assert_eq!(found.mtime, Time { seconds: -1, nanoseconds: 999_999_999 });
-        assert_eq!(entry(stat(0, "b")).unwrap().unwrap().kind, EntryKind::HardLink(b"b".to_vec()));
-        assert_eq!(entry(stat(mode::SOCKET, "")).unwrap(), None);
-        for wrong in [
-            Stat { path: b"a\0".to_vec(), ..stat(0, "") },
-            Stat { size: -1, ..stat(0, "") },
-            stat(mode::IRREGULAR, ""),
-        ] {
-            assert!(entry(wrong).is_err());
-        }
     }
 }

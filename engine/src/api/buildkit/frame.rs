@@ -140,6 +140,18 @@ impl Outgoing {
     /// # Errors
     /// The other side has gone, or wants no more.
     pub fn send(&mut self, message: &impl Message) -> Result<(), Status> {
+        self.write(message, false)
+    }
+
+    /// Sends a message behind which nothing more goes.
+    ///
+    /// # Errors
+    /// The other side has gone, or wants no more.
+    pub fn send_last(&mut self, message: &impl Message) -> Result<(), Status> {
+        self.write(message, true)
+    }
+
+    fn write(&mut self, message: &impl Message, is_last: bool) -> Result<(), Status> {
         let length = message.encoded_len();
         let mut bytes = BytesMut::with_capacity(HEAD + length);
         bytes.put_u8(0);
@@ -153,7 +165,8 @@ impl Outgoing {
                 Some(room) => room?,
                 None => return Err(Status::new(UNAVAILABLE, "the other side wants no more")),
             };
-            self.stream.send_data(rest.split_to(room.min(rest.len())), false)?;
+            let piece = rest.split_to(room.min(rest.len()));
+            self.stream.send_data(piece, is_last && rest.is_empty())?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::message::{BridgeRequest, Exporter};
+use super::result::build_of;
 use super::status::{Status, UNIMPLEMENTED};
 use crate::build::{BuildOptions, Caching, Entitlements};
 use crate::container::{NetworkMode, Options};
@@ -25,8 +26,8 @@ pub struct Wish {
     pub named: BTreeMap<String, String>,
     /// Sessions of those folders that are in another one.
     pub sessions: BTreeMap<String, String>,
-    /// Results of other builds, by the names of contexts.
-    pub inputs: BTreeMap<String, Vec<u8>>,
+    /// Builds whose results are contexts, by the names of inputs.
+    pub inputs: BTreeMap<String, String>,
     /// Whether registries are asked even if an image is here.
     pub is_pulled: bool,
     /// What is not done, and does no harm.
@@ -62,10 +63,16 @@ impl Wish {
             context: ContextWish::Folder("context".to_string()),
             named: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            inputs: inputs.into_iter().map(|(name, input)| (name, input.operations.concat())).collect(),
+            inputs: BTreeMap::new(),
             is_pulled: false,
             warnings: Vec::new(),
         };
+        for (name, input) in inputs {
+            let build = build_of(&input).ok_or_else(|| {
+                Status::new(UNIMPLEMENTED, format!("input {name}: LLB is not built: boxd builds Dockerfiles"))
+            })?;
+            wish.inputs.insert(name, build);
+        }
         for (name, value) in attributes {
             wish.take(&name, value)?;
         }
@@ -89,7 +96,7 @@ impl Wish {
                 "context" => drop(self.named.insert(rest, value)),
                 "local-sessionid" => drop(self.sessions.insert(rest, value)),
                 // Where the source came from, for attestations.
-                "vcs" | "input" => {}
+                "vcs" | "input" | "input-metadata" => {}
                 "attest" if value.split(',').any(|field| field == "disabled=true") => {}
                 "attest" => {
                     return Err(wrong(

@@ -38,6 +38,10 @@ struct State {
     size: usize,
     is_clipped: bool,
     ended: Option<Instant>,
+    /// Another build goes on from it.
+    is_needed: bool,
+    /// The image that has come of it.
+    image: Option<String>,
 }
 
 /// What somebody who looks on hears.
@@ -136,10 +140,31 @@ impl Job {
         }
     }
 
-    /// Nothing more will happen.
-    pub fn end(&self) {
-        self.state().ended = Some(Instant::now());
+    /// Nothing more will happen; an image may have come of it.
+    pub fn end(&self, image: Option<String>) {
+        let mut state = self.state();
+        (state.ended, state.image) = (Some(Instant::now()), image);
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// Another build goes on from its image. Clients settle a build after those that need it have been asked for.
+    pub fn need_image(&self) {
+        self.state().is_needed = true;
+    }
+
+    /// Whether another build goes on from its image.
+    pub fn is_needed(&self) -> bool {
+        self.state().is_needed
+    }
+
+    /// The image that has come of it, if it has ended by then.
+    pub fn image(&self, time: Duration) -> Option<Option<String>> {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), time, |state| state.ended.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.ended.map(|_| state.image.clone())
     }
 }
 

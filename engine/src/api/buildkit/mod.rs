@@ -2,18 +2,20 @@
 //! for its files, its secrets and its names in registries.
 //!
 //! ```text
-//! executor                 HTTP/2 (h2) among blocking threads
-//! status, frame, message   gRPC on it, and BuildKit's messages
-//! server, session          calls of a client, calls to a client
-//! job                      what clients have begun, and look at
-//! frontend, export         attributes of a request; pure
-//! file_sync, file_send, keeper, agent, upload   what a session is asked for
-//! solve, cache             a build, and what builds have kept
-//! control, bridge          what can be called
+//! executor                                    HTTP/2 (h2) among blocking threads
+//! status, frame, message                      gRPC on it, and BuildKit's messages
+//! server, session                             calls of a client, calls to a client
+//! stat, file_sync, file_send, upload, relay   files and streams between them
+//! keeper, agent                               secrets, names and passwords, SSH agents
+//! job, builds                                 what clients have begun, and look at
+//! result, frontend, export                    what is asked for
+//! images, sources, solve, progress, cache     a build, and what builds have kept
+//! bridge, control                             what can be called
 //! ```
 
 mod agent;
 mod bridge;
+mod builds;
 mod cache;
 mod control;
 mod executor;
@@ -27,48 +29,48 @@ mod job;
 mod keeper;
 mod message;
 mod progress;
+mod relay;
+mod result;
 mod server;
 mod session;
 mod solve;
+mod sources;
+mod stat;
 mod status;
 mod upload;
 mod worker;
 
-use std::collections::BTreeSet;
+pub use builds::Builds;
 
-pub use job::Jobs;
-pub use session::Sessions;
+use session::Offer;
 
-use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 
 /// The one protocol that both connections become.
 const PROTOCOL: &str = "h2c";
 
-/// A connection on which a client calls.
-pub fn grpc(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
-    let begun = exchange.upgrade(PROTOCOL)?;
-    // Whoever goes in the middle has gone: some only look whether somebody is there.
-    let served = server::serve(exchange.connection(), begun, |call| control::handle(daemon, call));
-    served.map(|()| Reply::Sent).map_err(|error| Fault::invalid(format!("HTTP/2: {error}")))
-}
+impl Builds {
+    /// A connection on which a client calls.
+    ///
+    /// # Errors
+    /// It does not become HTTP/2.
+    pub fn grpc(&self, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+        let begun = exchange.upgrade(PROTOCOL)?;
+        // Whoever goes in the middle has gone: some only look whether somebody is there.
+        let served = server::serve(exchange.connection(), begun, |call| control::handle(self, call));
+        served.map(|()| Reply::Sent).map_err(|error| Fault::invalid(format!("HTTP/2: {error}")))
+    }
 
-/// A connection on which a client is called.
-pub fn session(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
-    let id = exchange.head.header("x-docker-expose-session-uuid").unwrap_or_default().to_string();
-    if id.is_empty() {
-        return Err(Fault::invalid("header X-Docker-Expose-Session-Uuid is missing"));
+    /// A connection on which a client is called.
+    ///
+    /// # Errors
+    /// It has no name, or that of another one; it does not become HTTP/2.
+    pub fn session(&self, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+        let offer = Offer::parse(exchange.head.headers()).map_err(|status| Fault::invalid(status.message))?;
+        self.sessions.check(&offer).map_err(|status| Fault::conflict(status.message))?;
+        let begun = exchange.upgrade(PROTOCOL)?;
+        let served = self.sessions.run(offer, exchange.connection(), begun);
+        served.map(|()| Reply::Sent).map_err(|status| Fault::invalid(format!("HTTP/2: {}", status.message)))
     }
-    if daemon.sessions.has(&id) {
-        return Err(Fault::conflict(format!("session {id} already exists")));
-    }
-    let methods = exchange.head.headers("x-docker-expose-session-grpc-method");
-    let methods: BTreeSet<String> = methods.map(str::to_ascii_lowercase).collect();
-    let begun = exchange.upgrade(PROTOCOL)?;
-    daemon
-        .sessions
-        .run(&id, methods, exchange.connection(), begun)
-        .map_err(|status| Fault::new(500, status.message))?;
-    Ok(Reply::Sent)
 }

@@ -22,7 +22,7 @@ const CALLS_MAX: u32 = 256;
 const THREADS_MAX: usize = 2048;
 
 /// The most bytes of the headers of a call.
-const HEADERS_MAX: u32 = 64 << 10;
+pub const HEADERS_MAX: u32 = 64 << 10;
 
 /// What a thread may have on its stack. Only what is touched takes memory.
 const STACK: usize = 1 << 20;
@@ -87,6 +87,18 @@ impl Call {
         }
         match &mut self.answer {
             Answer::Begun(outgoing) => Ok(outgoing),
+            Answer::Open(_) => Err(Status::invalid("an answer that has not begun")),
+        }
+    }
+
+    /// Both directions, of a call that is a connection.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn streams(&mut self) -> Result<(&mut Outgoing, &mut Incoming), Status> {
+        self.begin()?;
+        match &mut self.answer {
+            Answer::Begun(outgoing) => Ok((outgoing, &mut self.incoming)),
             Answer::Open(_) => Err(Status::invalid("an answer that has not begun")),
         }
     }

@@ -13,11 +13,43 @@ use prost::Message;
 
 use super::executor::{Socket, Wanted, drive, wait};
 use super::frame::{Incoming, Outgoing};
-use super::server::{CONNECTION_WINDOW, STREAM_WINDOW};
-use super::status::{NOT_FOUND, Status, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN};
+use super::server::{CONNECTION_WINDOW, HEADERS_MAX, STREAM_WINDOW};
+use super::status::{EXISTS, NOT_FOUND, Status, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN};
 
 /// How long a build waits for a session that it names.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a client says of its session before it begins.
+#[derive(Debug)]
+pub struct Offer {
+    /// Its name.
+    id: String,
+    /// What it serves, in lower case.
+    methods: BTreeSet<String>,
+}
+
+impl Offer {
+    /// As it stands in headers, whose names are in lower case.
+    ///
+    /// # Errors
+    /// It has no name.
+    pub fn parse<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>) -> Result<Offer, Status> {
+        let mut offer = Offer { id: String::new(), methods: BTreeSet::new() };
+        for (name, value) in headers {
+            match name {
+                "x-docker-expose-session-uuid" => offer.id = value.to_string(),
+                "x-docker-expose-session-grpc-method" => {
+                    offer.methods.extend(value.split(',').map(|one| one.trim().to_ascii_lowercase()));
+                }
+                _ => {}
+            }
+        }
+        match offer.id.is_empty() {
+            true => Err(Status::invalid("header X-Docker-Expose-Session-Uuid is missing")),
+            false => Ok(offer),
+        }
+    }
+}
 
 /// A client's session.
 pub struct Session {
@@ -72,8 +104,12 @@ impl Session {
         question: &impl Message,
     ) -> Result<M, Status> {
         let (mut outgoing, mut incoming) = self.call(method, metadata)?;
-        outgoing.send(question).and_then(|()| outgoing.end()).map_err(|status| incoming.reason(status))?;
-        let answer = incoming.next()?;
+        // Whoever wants no more may have answered.
+        let sent = outgoing.send_last(question);
+        let answer = match (incoming.next(), sent) {
+            (Err(status), Err(seen)) if status.is_of_gone_peer() => return Err(seen),
+            (answer, _) => answer?,
+        };
         // What stands behind it says whether it counts.
         while incoming.next::<M>()?.is_some() {}
         answer.ok_or_else(|| Status::new(UNKNOWN, format!("{method}: the client says nothing")))
@@ -94,9 +130,15 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Whether there is one of that name.
-    pub fn has(&self, id: &str) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    /// Refuses a name that there is.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check(&self, offer: &Offer) -> Result<(), Status> {
+        match self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&offer.id) {
+            true => Err(Status::new(EXISTS, format!("session {} already exists", offer.id))),
+            false => Ok(()),
+        }
     }
 
     /// A session, which may be about to begin.
@@ -117,28 +159,23 @@ impl Sessions {
     /// Serves a session on a connection until the client ends it.
     ///
     /// # Errors
-    /// The client does not speak HTTP/2, or there is a session of that name.
-    pub fn run(
-        &self,
-        id: &str,
-        methods: BTreeSet<String>,
-        connection: &UnixStream,
-        begun: Vec<u8>,
-    ) -> Result<(), Status> {
+    /// The client does not speak HTTP/2.
+    pub fn run(&self, offer: Offer, connection: &UnixStream, begun: Vec<u8>) -> Result<(), Status> {
+        let Offer { id, methods } = offer;
         let wanted = Wanted::default();
         let socket = Socket::new(connection, begun, &wanted)?;
         let work = async {
             let mut builder = Builder::new();
-            builder.enable_push(false);
+            builder.enable_push(false).max_header_list_size(HEADERS_MAX);
             builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
             let (sender, connection) = builder.handshake::<_, Bytes>(socket).await?;
             let session = Arc::new(Session { methods, sender });
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string(), session);
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), session);
             self.changed.notify_all();
             Ok(connection.await?)
         };
         let ended = drive(connection, &wanted, work);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match ended? {
             // Clients close the connection in the middle.
             Err(Status { code: UNAVAILABLE, .. }) | Ok(()) => Ok(()),

@@ -113,7 +113,8 @@ impl From<Status> for Error {
     fn from(status: Status) -> Error {
         let kind = match status.code {
             NOT_FOUND => Kind::NotFound,
-            CANCELLED | UNAVAILABLE => Kind::Closed,
+            CANCELLED => Kind::Closed,
+            UNAVAILABLE => Kind::Host,
             _ => Kind::Invalid,
         };
         Error::new(kind, status.message)

@@ -40,11 +40,37 @@ pub struct SolveRequest {
     pub exporters: Vec<Exporter>,
 }
 
-/// LLB.
+/// LLB: operations, each a message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Definition {
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub operations: Vec<Vec<u8>>,
+    /// By the digests of the messages.
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub metadata: BTreeMap<String, Empty>,
+}
+
+/// An operation of LLB: a source, or the end, which has an input alone.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Operation {
+    #[prost(message, repeated, tag = "1")]
+    pub inputs: Vec<Input>,
+    #[prost(message, optional, tag = "3")]
+    pub source: Option<Source>,
+}
+
+/// What an operation goes on from.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Input {
+    #[prost(string, tag = "1")]
+    pub digest: String,
+}
+
+/// Where something comes from.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Source {
+    #[prost(string, tag = "1")]
+    pub identifier: String,
 }
 
 /// Caches elsewhere.

@@ -9,9 +9,9 @@ pub use bridge::{
     ReturnRequest, Rpc,
 };
 pub use control::{
-    DiskUsageRequest, DiskUsageResponse, Empty, Exporter, Platform, PruneRequest, SolveRequest,
-    SolveResponse, StatusRequest, StatusResponse, UsageRecord, Version, VersionResponse, Vertex, VertexLog,
-    VertexStatus, VertexWarning, Worker, WorkersResponse,
+    Definition, DiskUsageRequest, DiskUsageResponse, Empty, Exporter, Input, Operation, Platform,
+    PruneRequest, SolveRequest, SolveResponse, Source, StatusRequest, StatusResponse, UsageRecord, Version,
+    VersionResponse, Vertex, VertexLog, VertexStatus, VertexWarning, Worker, WorkersResponse,
 };
 pub use session::{
     Bytes, CredentialsRequest, CredentialsResponse, HealthResponse, Packet, PacketKind, SecretRequest,
