@@ -6,6 +6,7 @@ mod broken;
 mod build;
 mod build_cache;
 mod build_context;
+mod buildkit;
 mod detached;
 mod distribution;
 mod docker;
@@ -13,6 +14,7 @@ mod enter;
 mod explain;
 mod files;
 mod flags;
+mod grpc;
 mod harness;
 mod health;
 #[allow(dead_code)]

@@ -180,12 +180,14 @@ impl Sources<'_> {
             let mut feed = feed;
             let selection = Selection { folder: &folder, excluded: &excluded, only: &[] };
             let received = read_folder(&session, &selection, &mut feed);
-            match received.and_then(|()| Ok(feed.end()?)) {
-                Ok(()) => {}
-                // Nobody wanted it any more.
+            match received {
+                // A reader that has gone wanted no more.
+                Ok(()) => drop(feed.end()),
                 Err(status) if status.code == CANCELLED => {}
                 Err(status) => {
+                    // Before the reader sees that it was cut.
                     broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(status);
+                    drop(feed);
                 }
             }
         };
