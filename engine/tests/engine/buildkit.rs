@@ -131,7 +131,7 @@ fn file(path: &str, mode: u32, content: &[u8]) -> (Stat, Vec<u8>) {
 /// A client with a Dockerfile in its context, and other files.
 fn served(dockerfile: &str, files: &[(Stat, Vec<u8>)]) -> Served {
     let own = file("Dockerfile", 0o644, dockerfile.as_bytes());
-    let mut context = [&[own.clone()], files].concat();
+    let mut context = [std::slice::from_ref(&own), files].concat();
     context.sort_by(|one, other| one.0.path.cmp(&other.0.path));
     let folders = [("dockerfile".to_string(), vec![own]), ("context".to_string(), context)];
     Served { folders: folders.into(), ..Served::default() }
@@ -309,6 +309,27 @@ fn secrets_are_asked_for() {
 }
 
 #[test]
+fn an_ordinary_user_builds() {
+    let Some(room) = Room::of_user(1234) else { return };
+    room.give_rootfs();
+    let client = Client::new(&room);
+    let files = [
+        file("a", SETUID | 0o755, b"one"),
+        file("folder", FOLDER | 0o700, b""),
+        file("folder/b", 0o600, b"two"),
+    ];
+    let dockerfile = "FROM test\nCOPY . /files\nRUN cat /files/a /files/folder/b && id -u\n";
+    let (built, _) =
+        client.solve("user", served(dockerfile, &files), &[("cgroup-parent", "")], Some(("moby", &[])));
+    let built = built.ok();
+    assert!(built.text().contains("onetwo0\n"), "{}", built.text());
+    let (built, got) =
+        client.solve("out", served(dockerfile, &files), &[("cgroup-parent", "")], Some(("tar", &[])));
+    built.ok();
+    assert!(got.received.lock().unwrap().len() > 512);
+}
+
+#[test]
 fn files_come_out() {
     let Some(room) = Room::new() else { return };
     let client = Client::new(&room);
@@ -445,7 +466,8 @@ fn what_is_no_protocol_does_no_harm() {
 fn folders_that_lie() {
     let Some(room) = Room::new() else { return };
     let client = Client::new(&room);
-    let lies: [(fn(Packet) -> Packet, &str); 5] = [
+    type Lie = fn(Packet) -> Packet;
+    let lies: [(Lie, &str); 5] = [
         (|packet| Packet { id: packet.id + 7, ..packet }, "which was not asked for"),
         (
             |mut packet| {
