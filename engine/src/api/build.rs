@@ -158,6 +158,7 @@ impl Sink for Teller {
         let text = match event {
             Event::Begun { name, .. } => format!("{name}\n"),
             Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
+            Event::Missed { reason, .. } => format!(" ---> not cached: {reason}\n"),
             Event::Note { text, .. } => format!(" ---> {text}\n"),
             Event::Ended { ending: Ending::Cached, .. } => " ---> Using cache\n".to_string(),
             Event::Ended { .. } => return,
@@ -258,11 +259,14 @@ pub fn cancel(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
     Ok(Reply::Empty(204))
 }
 
-/// BuildKit's protocol.
-pub fn no_buildkit(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
-    Err(Fault::missing(
-        "boxd has no BuildKit inside: DOCKER_BUILDKIT=0 docker build asks for the builder of box, and docker buildx create --driver docker-container --use runs BuildKit in a container",
-    ))
+/// A connection on which clients with BuildKit's protocol call.
+pub fn grpc(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    daemon.builds.grpc(exchange)
+}
+
+/// A connection on which they are called.
+pub fn session(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    daemon.builds.session(exchange)
 }
 
 #[cfg(test)]

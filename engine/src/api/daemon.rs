@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::buildkit::Builds;
 use super::counters::Counters;
 use super::fault::{Fault, Outcome};
 use super::head::Head;
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub known: KnownContainers,
     /// Of programs that are run for clients.
     pub terminals: Terminals,
+    /// Builds of clients that speak BuildKit's protocol.
+    pub builds: Builds,
     /// When it was swept last.
     swept: Mutex<Option<Instant>>,
 }
@@ -38,6 +41,7 @@ pub struct Daemon {
 impl Daemon {
     /// A daemon for a store.
     pub fn new(store: Store, log: Log, has_metrics: bool) -> Daemon {
+        let builds = Builds::new(store.clone());
         Daemon {
             store,
             log,
@@ -45,6 +49,7 @@ impl Daemon {
             counters: Counters::default(),
             known: KnownContainers::default(),
             terminals: Terminals::default(),
+            builds,
             swept: Mutex::new(None),
         }
     }

@@ -269,6 +269,24 @@ impl<'c> Exchange<'c> {
         Ok(std::mem::replace(&mut self.body, empty).into_rest())
     }
 
+    /// Makes the connection one of another protocol. The result is what has come of that already.
+    ///
+    /// # Errors
+    /// The client does not ask for it, or has gone.
+    pub fn upgrade(&mut self, protocol: &str) -> Outcome<Vec<u8>> {
+        let asked = self.head.header("upgrade").unwrap_or_default();
+        if !self.head.is_upgrade() || !asked.eq_ignore_ascii_case(protocol) {
+            return Err(Fault::invalid(format!("header Upgrade {asked}: must be {protocol}")));
+        }
+        self.progress = Progress::Last;
+        self.head.keeps_alive = false;
+        let head =
+            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+        (&mut &*self.connection).write_all(head.as_bytes())?;
+        let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
+        Ok(std::mem::replace(&mut self.body, empty).into_rest())
+    }
+
     /// The beginning of the next request, if there may be one on the connection.
     pub fn into_next(mut self) -> Option<Vec<u8>> {
         let goes_on = self.head.keeps_alive && self.progress == Progress::Whole;

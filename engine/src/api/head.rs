@@ -93,6 +93,11 @@ impl Head {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All headers; their names are in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether the connection is to become a stream in both directions.
     pub fn is_upgrade(&self) -> bool {
         self.header("upgrade").is_some() && self.has_word("connection", "upgrade")

@@ -5,6 +5,7 @@
 
 mod body;
 mod build;
+mod buildkit;
 mod container;
 mod counters;
 mod daemon;

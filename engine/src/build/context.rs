@@ -70,19 +70,12 @@ impl Context {
     }
 
     fn unpack(store: &Store, stream: Option<Box<dyn Read + Send>>) -> Result<Context> {
-        let unpacked = store.layers().begin()?;
+        let unpacked = match stream {
+            Some(stream) => unpack(store, stream)?,
+            None => store.layers().begin()?,
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(unpacked.path(), flags, Mode::empty())?;
-        if let Some(stream) = stream {
-            let extraction = Extraction {
-                rights: Rights::Own,
-                landing: Landing::AsNamed,
-                takes_folder: true,
-                takes_file: true,
-            };
-            let plain = uncompress(stream).context(|| "the context")?;
-            extract(plain, &root, &extraction).context(|| "the context")?;
-        }
         Ok(Context { root, ignored: Vec::new(), _unpacked: Some(unpacked) })
     }
 
@@ -92,8 +85,14 @@ impl Context {
     /// There is none.
     pub fn dockerfile(&mut self, source: &DockerfileSource) -> Result<Found> {
         let found = match source {
-            DockerfileSource::Text(text) => {
-                Found { name: "Dockerfile".to_string(), text: text.clone(), path: None, is_in_context: false }
+            DockerfileSource::Text { name, text, ignored } => {
+                let found =
+                    Found { name: name.clone(), text: text.clone(), path: None, is_in_context: false };
+                if let Some(ignored) = ignored {
+                    self.ignored = Patterns::of_lines(ignored);
+                    return Ok(found);
+                }
+                found
             }
             DockerfileSource::File(path) => {
                 let named = || path.display().to_string();
@@ -160,6 +159,26 @@ impl Context {
             file => Ok(Some(bounded(std::fs::File::from(file.context(|| path.to_string())?), path)?)),
         }
     }
+}
+
+/// Unpacks a tar with the files of a build, compressed or not, into a folder that is deleted with the result.
+///
+/// # Errors
+/// It is no tar.
+pub fn unpack(store: &Store, stream: impl Read) -> Result<NewLayer> {
+    let unpacked = store.layers().begin()?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(unpacked.path(), flags, Mode::empty())?;
+    let extraction = Extraction {
+        // setuid and attributes are a file's own, as in a folder; whose it is does not count.
+        rights: if store.maps().is_none() { Rights::Kept } else { Rights::Own },
+        landing: Landing::AsNamed,
+        takes_folder: true,
+        takes_file: true,
+    };
+    let plain = uncompress(stream).context(|| "the context")?;
+    extract(plain, &root, &extraction).context(|| "the context")?;
+    Ok(unpacked)
 }
 
 fn bounded(file: std::fs::File, name: &str) -> Result<String> {

@@ -29,6 +29,13 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// It must be done, although such parts are kept.
+    Missed {
+        /// Its number.
+        vertex: usize,
+        /// Why.
+        reason: String,
+    },
     /// It has ended.
     Ended {
         /// Its number.
@@ -106,6 +113,11 @@ impl Vertex<'_> {
     /// Something about it.
     pub fn note(&self, text: impl Into<String>) {
         self.sink.note(Event::Note { vertex: self.number, text: text.into() });
+    }
+
+    /// It must be done.
+    pub fn miss(&self, reason: impl Into<String>) {
+        self.sink.note(Event::Missed { vertex: self.number, reason: reason.into() });
     }
 
     /// Its program has written something.

@@ -1,5 +1,7 @@
 //! What is wrong with a build, and where in the Dockerfile.
 
+use std::fmt;
+
 use crate::error::Error;
 
 /// Lines of a Dockerfile, from 1 on.
@@ -47,19 +49,33 @@ impl<T, E: Into<Fault>> At<T> for Result<T, E> {
 /// How many lines before and behind are shown.
 const AROUND: usize = 2;
 
-/// The lines of a text around a span, those of the span marked, as BuildKit shows them.
-pub fn excerpt(name: &str, text: &str, span: Span) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let (first, last) = (span.first.saturating_sub(AROUND).max(1), (span.last + AROUND).min(lines.len()));
-    let rule = "-".repeat(20);
-    let mut shown = format!("{name}:{}\n{rule}\n", span.first);
-    for number in first..=last {
-        let mark = if (span.first..=span.last).contains(&number) { ">>>" } else { "   " };
-        let line = format!("{number:>4} | {mark} {}", lines[number - 1]);
-        shown += line.trim_end();
-        shown.push('\n');
+/// Lines of a Dockerfile that an error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The Dockerfile's name.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+    /// The first of the lines, from 1 on.
+    pub first: usize,
+    /// The last one.
+    pub last: usize,
+}
+
+impl fmt::Display for Excerpt {
+    /// With the lines around, the ones that it is about marked, as BuildKit shows them.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Excerpt { name, text, first, last } = self;
+        let lines: Vec<&str> = text.lines().collect();
+        let rule = "-".repeat(20);
+        writeln!(formatter, "{name}:{first}\n{rule}")?;
+        for number in first.saturating_sub(AROUND).max(1)..=(last + AROUND).min(lines.len()) {
+            let mark = if (*first..=*last).contains(&number) { ">>>" } else { "   " };
+            let line = format!("{number:>4} | {mark} {}", lines[number - 1]);
+            writeln!(formatter, "{}", line.trim_end())?;
+        }
+        writeln!(formatter, "{rule}")
     }
-    shown + &rule + "\n"
 }
 
 #[cfg(test)]
@@ -69,7 +85,7 @@ mod tests {
     #[test]
     fn lines_around_are_shown() {
         let text = "FROM a\n\nRUN x \\\n  y\nRUN z\nRUN 1\nRUN 2\n";
-        let shown = excerpt("Dockerfile", text, Span { first: 3, last: 4 });
+        let shown = Excerpt { name: "Dockerfile".into(), text: text.into(), first: 3, last: 4 }.to_string();
         let rule = "-".repeat(20);
         let expected = format!(
             "Dockerfile:3\n{rule}\n   1 |     FROM a\n   2 |\n   3 | >>> RUN x \\\n   4 | >>>   y\n   5 |     RUN z\n   6 |     RUN 1\n{rule}\n"

@@ -25,15 +25,19 @@ mod graph;
 mod options;
 mod output;
 mod provider;
+mod source;
 mod syntax;
 
 use std::collections::BTreeMap;
 
-pub use context::NAMES;
+pub use context::{NAMES, unpack as unpack_context};
 pub use event::{Ending, Event, Sink, Stream};
+pub use execute::RunFolder;
 pub use export::Built;
+pub use fault::Excerpt;
 pub use options::{
-    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Output, Secret,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Keeper,
+    Output, Secret,
 };
 pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;
@@ -41,7 +45,7 @@ pub use syntax::TEXT_MAX;
 use context::{Context, Found};
 use event::Progress;
 use execute::Work;
-use fault::{Fault, Outcome, excerpt};
+use fault::{Fault, Outcome, Span};
 use graph::{BaseImage, EPOCH, Graph, Images, Wishes, compile};
 
 use crate::error::{Error, Result};
@@ -54,8 +58,8 @@ use crate::store::Store;
 pub struct Failure {
     /// Why.
     pub error: Error,
-    /// The lines of the Dockerfile that it is about, as they are shown.
-    pub excerpt: Option<String>,
+    /// The lines of the Dockerfile that it is about.
+    pub excerpt: Option<Excerpt>,
 }
 
 impl From<Error> for Failure {
@@ -86,7 +90,12 @@ pub fn build(
     })?;
     let fail = |fault: Fault| {
         let Fault { span, error } = fault;
-        let excerpt = span.map(|span| excerpt(&found.name, &found.text, span));
+        let excerpt = span.map(|Span { first, last }| Excerpt {
+            name: found.name.clone(),
+            text: found.text.clone(),
+            first,
+            last,
+        });
         let error = match span {
             Some(span) => error.context(format!("{}:{}", found.name, span.first)),
             None => error,

@@ -1,12 +1,14 @@
 //! What is asked of a build.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fmt;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::container::{Options as ContainerOptions, kill_step};
+use crate::error::Result;
 use crate::image::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -30,7 +32,14 @@ pub enum DockerfileSource {
     /// A file of the host's.
     File(PathBuf),
     /// Its text.
-    Text(String),
+    Text {
+        /// As errors call it.
+        name: String,
+        /// The text.
+        text: String,
+        /// What the `.dockerignore` beside it says, if there is one.
+        ignored: Option<String>,
+    },
 }
 
 /// What a secret is.
@@ -54,18 +63,54 @@ pub enum Caching {
     Ignored,
 }
 
+/// Somebody who has secrets and SSH agents, and is asked when a RUN wants one that was not given.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// A secret; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>>;
+
+    /// The socket of an agent; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    fn agent(&self, id: &str) -> Result<Option<PathBuf>>;
+}
+
+/// Where a tar goes.
+#[derive(Clone)]
+pub enum Destination {
+    /// To stdout.
+    Stdout,
+    /// Into a file.
+    File(PathBuf),
+    /// To somebody who takes it.
+    Stream(Arc<Mutex<dyn Write + Send>>),
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Stdout => formatter.write_str("Stdout"),
+            Destination::File(path) => formatter.debug_tuple("File").field(path).finish(),
+            Destination::Stream(_) => formatter.write_str("Stream"),
+        }
+    }
+}
+
 /// What comes out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub enum Output {
     /// An image in the store.
     #[default]
     Image,
     /// The files of its root, in a folder.
     Folder(PathBuf),
-    /// The files of its root as a tar; `None`: to stdout.
-    Tar(Option<PathBuf>),
-    /// An image as a tar; `None`: to stdout.
-    Archive(Option<PathBuf>),
+    /// The files of its root as a tar.
+    Tar(Destination),
+    /// An image as a tar.
+    Archive(Destination),
     /// Nothing but what the next build goes on from.
     Nothing,
 }
@@ -98,6 +143,8 @@ pub struct BuildOptions {
     pub secrets: BTreeMap<String, Secret>,
     /// Sockets of SSH agents by their names.
     pub agents: BTreeMap<String, PathBuf>,
+    /// Who has those that are not named here.
+    pub keeper: Option<Arc<dyn Keeper>>,
     /// Contexts with names of their own: folders.
     pub contexts: BTreeMap<String, PathBuf>,
     /// Network, hosts, limits of what is run.

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -11,7 +12,7 @@ use super::event::Progress;
 use super::execute::Completed;
 use super::export::{Built, export};
 use super::graph::Graph;
-use super::options::{BuildOptions, Output};
+use super::options::{BuildOptions, Destination, Output};
 use crate::archive::save;
 use crate::error::{Context, Error, Kind, Result};
 use crate::inside::{Pick, Place, TarStream};
@@ -35,14 +36,14 @@ pub fn write(
             .begin("exporting to image")
             .run(|vertex| export(store, graph, completed, options, vertex))
             .map(Some),
-        Output::Archive(path) => progress.begin("exporting to a tar").run(|vertex| {
+        Output::Archive(destination) => progress.begin("exporting to a tar").run(|vertex| {
             let built = export(store, graph, completed, options, vertex)?;
-            to_file(path.as_deref(), |out| save(store, std::slice::from_ref(&built.record), out))?;
+            to(destination, |out| save(store, std::slice::from_ref(&built.record), out))?;
             Ok(Some(built))
         }),
-        Output::Tar(path) => progress.begin("exporting the root as a tar").run(|_| {
+        Output::Tar(destination) => progress.begin("exporting the root as a tar").run(|_| {
             let mut stream = files(store, graph, &completed)?;
-            let copied = to_file(path.as_deref(), |out| Ok(std::io::copy(&mut stream, out).map(drop)?));
+            let copied = to(destination, |out| Ok(std::io::copy(&mut stream, out).map(drop)?));
             stream.finish(copied).map(|()| None)
         }),
         Output::Folder(folder) => progress.begin("exporting the root to a folder").run(|_| {
@@ -72,8 +73,16 @@ fn files(store: &Store, graph: &Graph, completed: &Completed) -> Result<TarStrea
     TarStream::of(store.maps(), &Place::Layers(lower), pick)
 }
 
-fn to_file(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let Some(path) = path else { return write(&mut std::io::stdout().lock()) };
+fn to(destination: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let path = match destination {
+        Destination::File(path) => path,
+        Destination::Stdout => return write(&mut std::io::stdout().lock()),
+        Destination::Stream(stream) => {
+            let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+            write(&mut *stream)?;
+            return Ok(stream.flush()?);
+        }
+    };
     let named = || path.display().to_string();
     let mut file = BufWriter::new(File::create(path).context(named)?);
     let written = write(&mut file).and_then(|()| Ok(file.flush()?));

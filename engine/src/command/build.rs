@@ -1,7 +1,6 @@
 //! build: an image from a Dockerfile.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::build_output::{parse_output, parse_secret, parse_ssh};
@@ -13,15 +12,14 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::build::{
-    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Failure, Output,
-    Provided, Provider, StoreImages, build as build_image,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Failure,
+    Output, Provided, Provider, StoreImages, build as build_image,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
-use crate::registry::download;
 use crate::store::ImageRecord;
 use crate::transfer::{Observer, Silent};
 
@@ -110,7 +108,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let built = match built {
         Ok(built) => built,
         Err(Failure { error, excerpt }) => {
-            printer.explain(excerpt.as_deref());
+            printer.explain(excerpt.map(|excerpt| excerpt.to_string()).as_deref());
             return Err(error.with_status(1));
         }
     };
@@ -120,7 +118,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         let path = Path::new(file);
         std::fs::write(path, &id).context(|| format!("--iidfile {}", path.display()))?;
     }
-    if style == Style::Quiet && !matches!(options.output, Output::Archive(None)) {
+    if style == Style::Quiet && !matches!(options.output, Output::Archive(Destination::Stdout)) {
         return print(&format!("{id}\n"));
     }
     Ok(0)
@@ -188,6 +186,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         caching,
         secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
+        keeper: None,
         contexts,
         run: run_options(arguments)?,
         entitlements,
@@ -222,23 +221,15 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
         Some("-") if operand == "-" => {
             return Err(Error::invalid("--file -: the context is read from stdin already"));
         }
-        Some("-") => DockerfileSource::Text(text_of(std::io::stdin().lock(), "stdin")?),
+        Some("-") => DockerfileSource::of_text(std::io::stdin().lock(), "stdin")?,
         Some(path) if operand != "-" && Path::new(path).exists() => DockerfileSource::File(path.into()),
         Some(path) => DockerfileSource::InContext(path.to_string()),
     };
-    let is_url = operand.starts_with("http://") || operand.starts_with("https://");
-    let is_git = ["git@", "git://", "ssh://", "github.com/"].iter().any(|start| operand.starts_with(start))
-        || (is_url && operand.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")));
-    if is_git {
-        return Err(Error::invalid(format!(
-            "build {operand}: repositories of git are not fetched: clone it, and name the folder"
-        )));
-    }
     if operand == "-" {
-        return from_stream(Box::new(std::io::stdin()), "stdin", dockerfile);
+        return ContextSource::of_stream(Box::new(std::io::stdin()), "stdin", dockerfile);
     }
-    if is_url {
-        return from_stream(download(operand)?.body, operand, dockerfile);
+    if ContextSource::is_address(operand) {
+        return ContextSource::of_address(operand, dockerfile);
     }
     let path = PathBuf::from(operand);
     let status = std::fs::metadata(&path).context(|| format!("build {operand}"))?;
@@ -247,36 +238,6 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
     }
     let file = std::fs::File::open(&path).context(|| operand.to_string())?;
     Ok((ContextSource::Tar(Box::new(file)), dockerfile))
-}
-
-/// A tar is the context, anything else the Dockerfile, without a context.
-fn from_stream(
-    mut stream: Box<dyn Read + Send>,
-    name: &str,
-    dockerfile: DockerfileSource,
-) -> Result<(ContextSource, DockerfileSource)> {
-    let mut beginning = Vec::new();
-    stream.by_ref().take(512).read_to_end(&mut beginning).context(|| name.to_string())?;
-    let is_compressed =
-        beginning.starts_with(&[0x1f, 0x8b]) || beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let is_tar = beginning.get(257..262) == Some(b"ustar")
-        || (beginning.len() == 512 && beginning[..256].contains(&0));
-    let whole = std::io::Cursor::new(beginning).chain(stream);
-    if is_compressed || is_tar {
-        return Ok((ContextSource::Tar(Box::new(whole)), dockerfile));
-    }
-    match dockerfile {
-        DockerfileSource::Usual => {
-            Ok((ContextSource::Nothing, DockerfileSource::Text(text_of(whole, name)?)))
-        }
-        _ => Err(Error::invalid(format!("{name}: it is no tar, and so no context for --file"))),
-    }
-}
-
-fn text_of(stream: impl Read, name: &str) -> Result<String> {
-    let mut text = String::new();
-    stream.take(crate::build::TEXT_MAX).read_to_string(&mut text).context(|| name.to_string())?;
-    Ok(text)
 }
 
 /// Images that are here, or come from registries while the user looks on.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::build::{Output, Secret};
+use crate::build::{Destination, Output, Secret};
 use crate::error::{Error, Result};
 
 /// `type=local,dest=FOLDER`, or a folder alone, or `-` for a tar on stdout.
 pub fn parse_output(text: &str) -> Result<Output> {
     if text == "-" {
-        return Ok(Output::Tar(None));
+        return Ok(Output::Tar(Destination::Stdout));
     }
     if !text.contains('=') {
         return Ok(Output::Folder(PathBuf::from(text)));
@@ -22,14 +22,17 @@ pub fn parse_output(text: &str) -> Result<Output> {
             _ => return Err(wrong(&format!("{field}: must be type=… or dest=…"))),
         }
     }
-    let file = destination.filter(|path| *path != "-").map(PathBuf::from);
+    let to = |path: &str| match path {
+        "-" => Destination::Stdout,
+        path => Destination::File(PathBuf::from(path)),
+    };
     match (kind, destination) {
         ("image", None) | ("docker", None) => Ok(Output::Image),
         ("cacheonly", None) => Ok(Output::Nothing),
         ("local", Some(folder)) => Ok(Output::Folder(PathBuf::from(folder))),
         ("local", None) => Err(wrong("dest is missing")),
-        ("tar", Some(_)) => Ok(Output::Tar(file)),
-        ("docker" | "oci", Some(_)) => Ok(Output::Archive(file)),
+        ("tar", Some(path)) => Ok(Output::Tar(to(path))),
+        ("docker" | "oci", Some(path)) => Ok(Output::Archive(to(path))),
         ("tar" | "oci", None) => Err(wrong("dest is missing: - is stdout")),
         ("image" | "cacheonly", Some(_)) => Err(wrong("dest: it goes into the store")),
         _ => Err(wrong("type must be image, local, tar, docker, oci or cacheonly")),
@@ -94,11 +97,12 @@ mod tests {
 
     #[test]
     fn outputs_have_a_type() {
-        assert_eq!(parse_output("out").unwrap(), Output::Folder("out".into()));
-        assert_eq!(parse_output("-").unwrap(), Output::Tar(None));
-        assert_eq!(parse_output("type=oci,dest=x.tar").unwrap(), Output::Archive(Some("x.tar".into())));
-        assert_eq!(parse_output("type=docker").unwrap(), Output::Image);
-        assert_eq!(parse_output("type=cacheonly").unwrap(), Output::Nothing);
+        let parse = |text| format!("{:?}", parse_output(text).unwrap());
+        assert_eq!(parse("out"), "Folder(\"out\")");
+        assert_eq!(parse("-"), "Tar(Stdout)");
+        assert_eq!(parse("type=oci,dest=x.tar"), "Archive(File(\"x.tar\"))");
+        assert_eq!(parse("type=docker"), "Image");
+        assert_eq!(parse("type=cacheonly"), "Nothing");
         for wrong in ["type=local", "type=x", "type=tar,foo=1", "type=image,dest=x"] {
             assert!(parse_output(wrong).unwrap_err().to_string().starts_with(&format!("--output {wrong}: ")));
         }

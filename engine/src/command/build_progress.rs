@@ -98,6 +98,7 @@ impl State {
                 text
             }
             Event::Note { vertex, text } => format!("#{vertex} {}\n", line(&text)),
+            Event::Missed { vertex, reason } => format!("#{vertex} not cached: {}\n", line(&reason)),
             Event::Output { vertex, stream, bytes } => {
                 let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
                 let open = &mut part.open[usize::from(stream == Stream::Stderr)];
@@ -151,6 +152,9 @@ fn document(event: &Event) -> serde_json::Value {
     match event {
         Event::Begun { vertex, name } => json!({"vertex": vertex, "name": name}),
         Event::Note { vertex, text } => json!({"vertex": vertex, "note": text}),
+        Event::Missed { vertex, reason } => {
+            json!({"vertex": vertex, "note": format!("not cached: {reason}")})
+        }
         Event::Output { vertex, stream, bytes } => {
             let stream = if *stream == Stream::Stdout { "stdout" } else { "stderr" };
             json!({"vertex": vertex, "stream": stream, "text": String::from_utf8_lossy(bytes)})

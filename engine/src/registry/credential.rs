@@ -1,9 +1,11 @@
 //! Names and passwords: of Docker's config.json, of containers' auth.json, and of the helpers that both name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -33,6 +35,15 @@ pub enum Credential {
     Identity(String),
 }
 
+/// Somebody who knows names and passwords, and is asked when a registry wants them.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// Those for a registry. `None`: one asks as nobody.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    fn credential(&self, registry: &str) -> Result<Option<Credential>>;
+}
+
 /// The files that credentials are in.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -40,6 +51,8 @@ pub struct Credentials {
     files: Vec<PathBuf>,
     /// Somebody in particular, for a registry or for all that is asked.
     given: Vec<(Option<String>, Credential)>,
+    /// Whoever knows the others.
+    keeper: Option<Arc<dyn Keeper>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -83,12 +96,17 @@ impl Credentials {
             folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
             config_home.map(|folder| folder.join("containers/auth.json")),
         ];
-        Credentials { files: files.into_iter().flatten().collect(), given: Vec::new() }
+        Credentials { files: files.into_iter().flatten().collect(), ..Credentials::default() }
     }
 
     /// Nobody's files: those of somebody in particular, each for the registry of that name or, without one, for whatever is asked.
     pub fn given(credentials: impl IntoIterator<Item = (Option<String>, Credential)>) -> Credentials {
-        Credentials { files: Vec::new(), given: credentials.into_iter().collect() }
+        Credentials { given: credentials.into_iter().collect(), ..Credentials::default() }
+    }
+
+    /// Those that somebody knows.
+    pub fn kept(keeper: Arc<dyn Keeper>) -> Credentials {
+        Credentials { keeper: Some(keeper), ..Credentials::default() }
     }
 
     /// Those for a repository, from the first file that has any. `None`: one asks as nobody.
@@ -112,6 +130,9 @@ impl Credentials {
         let given = self.given.iter().find(|(registry, _)| registry.as_deref().is_some_and(is_for));
         if let Some((_, given)) = given {
             return Ok(Some(given.clone()));
+        }
+        if let Some(keeper) = &self.keeper {
+            return keeper.credential(&repository.registry);
         }
         for file in &self.files {
             let Some(text) = read(file)? else { continue };
@@ -197,8 +218,8 @@ impl Credential {
     }
 }
 
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Secrets are for nobody's log.
         f.write_str("Credential")
     }
@@ -400,7 +421,7 @@ mod tests {
         let file = folder.join("config.json");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&file, r#"{"psFormat": "x"}"#).unwrap();
-        let credentials = Credentials { files: vec![file.clone()], given: Vec::new() };
+        let credentials = Credentials { files: vec![file.clone()], ..Credentials::default() };
         let ann = Credential::Password { name: "ann".into(), password: "p:w".into() };
         credentials.keep(DOCKER_HUB, &ann).unwrap();
         assert!(credentials.find(&Repository::parse("alpine").unwrap()).unwrap() == Some(ann));

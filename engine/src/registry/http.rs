@@ -180,14 +180,14 @@ impl Http {
         content: Content<'_>,
         authorization: Option<&str>,
     ) -> std::result::Result<Response<Body>, Failure> {
-        let mut builder = ureq::http::Request::builder().method(method).uri(url);
+        let mut builder = http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
         if let Some(authorization) = authorization {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
-        let wrong = |error: ureq::http::Error| Failure::Final(Error::invalid(format!("{url}: {error}")));
+        let wrong = |error: http::Error| Failure::Final(Error::invalid(format!("{url}: {error}")));
         let agent = self.agent(url)?;
         let answer = match content {
             Content::None => agent.run(builder.body(()).map_err(wrong)?),

@@ -25,7 +25,7 @@ use self::origin::{Authorization, Origin};
 pub use blob::BlobReader;
 pub use certificate::Verification;
 use challenge::Challenge;
-pub use credential::{Credential, Credentials};
+pub use credential::{Credential, Credentials, Keeper};
 pub use download::{Download, download, download_trusted, is_url};
 pub use upload::Uploaded;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -50,6 +50,26 @@ fn files_of_all_kinds() {
     fs::create_dir(context.join("empty")).expect("folder");
     build(&room, &["-q", "-t", "made"], "FROM base:1\nCOPY empty /e\nCOPY none* /n/\n").ok();
     assert_eq!(said(&room, "made", "ls -d /e; ls -d /n 2>/dev/null; true"), "/e\n");
+}
+
+/// What a file is does not depend on how the context comes.
+#[test]
+fn a_tar_keeps_what_a_folder_keeps() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let context = room.folder.join("context");
+    write(&room, "program", "#!/bin/sh\n");
+    write(&room, "Dockerfile", "FROM base:1\nCOPY program /\n");
+    fs::set_permissions(context.join("program"), fs::Permissions::from_mode(0o6755)).expect("mode");
+    let tar = room.folder.join("context.tar");
+    assert!(
+        Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&context).arg(".").status().unwrap().success()
+    );
+    let tar = tar.display().to_string();
+    for place in [context.display().to_string(), tar] {
+        room.call(&["build", "-q", "--network", "none", "-t", "made", &place]).ok();
+        assert_eq!(said(&room, "made", "stat -c '%a %u' /program"), "6755 0\n", "{place}");
+    }
 }
 
 #[test]

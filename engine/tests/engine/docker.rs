@@ -101,3 +101,27 @@ fn a_day_with_docker() {
     assert!(docker.call(&["rmi", "test"]).ok().starts_with("Untagged: test:latest\n"));
     room.assert_gone();
 }
+
+/// The plugin that speaks BuildKit's protocol.
+#[test]
+fn builds_with_buildx() {
+    let Some(room) = Room::new() else { return };
+    let Some(docker) = Docker::new(&room) else { return };
+    if finish(&mut docker.command(&["buildx", "version"])).status != 0 {
+        return host::skip("docker has no buildx");
+    }
+    let context = room.folder.join("context");
+    std::fs::create_dir(&context).expect("folder");
+    std::fs::write(context.join("file"), "content\n").expect("file");
+    std::fs::write(context.join("Dockerfile"), "FROM test\nCOPY file /\n").expect("file");
+    for number in ["1", "2"] {
+        let built = docker.call(&["build", "--progress", "plain", "-t", "mine", "context"]).exits(0);
+        assert_eq!(built.stderr.contains("CACHED"), number == "2", "{}", built.stderr);
+    }
+    docker.call(&["image", "inspect", "mine"]).exits(0);
+    docker.call(&["build", "--progress", "plain", "-o", "out", "context"]).exits(0);
+    assert_eq!(std::fs::read_to_string(room.folder.join("out/file")).expect("file"), "content\n");
+    std::fs::write(context.join("Dockerfile"), "FROM test\nRUM x\n").expect("file");
+    let failed = docker.call(&["build", "--progress", "plain", "context"]).exits(1);
+    assert!(failed.stderr.contains("Dockerfile:2"), "{}", failed.stderr);
+}

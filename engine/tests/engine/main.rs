@@ -8,6 +8,7 @@ mod build;
 mod build_cache;
 mod build_context;
 mod build_limits;
+mod buildkit;
 mod detached;
 mod distribution;
 mod docker;
@@ -15,6 +16,7 @@ mod enter;
 mod explain;
 mod files;
 mod flags;
+mod grpc;
 mod harness;
 mod health;
 #[allow(dead_code)]

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 pub use chain::{Chain, Made};
+pub use mount::RunFolder;
 pub use stage::pack_layer;
 
 use super::context::Context;

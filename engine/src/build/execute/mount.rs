@@ -28,17 +28,23 @@ const FILES: &str = "files";
 pub struct Held {
     layers: Vec<Arc<NewLayer>>,
     caches: Vec<CacheMount>,
-    secrets: Option<SecretFolder>,
+    secrets: Option<RunFolder>,
 }
 
-/// A folder with secrets, which is in memory on most machines, and is deleted with this value.
-pub struct SecretFolder {
+/// A folder in the runtime folder, which is memory on most machines, for what a RUN needs and nobody else may see. It is deleted with this
+/// value.
+#[derive(Debug)]
+pub struct RunFolder {
     path: PathBuf,
     _lock: Lock,
 }
 
-impl SecretFolder {
-    fn make(store: &Store) -> Result<SecretFolder> {
+impl RunFolder {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn make(store: &Store) -> Result<RunFolder> {
         let runtime = &store.place().runtime;
         store.place().make_runtime()?;
         sweep(runtime)?;
@@ -46,11 +52,16 @@ impl SecretFolder {
         let named = || path.display().to_string();
         std::fs::DirBuilder::new().mode(0o700).create(&path).context(named)?;
         let lock = Lock::at(&path, Sharing::Exclusive, "secrets")?;
-        Ok(SecretFolder { path, _lock: lock })
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-impl Drop for SecretFolder {
+impl Drop for RunFolder {
     fn drop(&mut self) {
         // What stays is deleted by the next build.
         let _ = std::fs::remove_dir_all(&self.path);
@@ -226,7 +237,7 @@ impl Work<'_> {
         options: &mut Options,
         held: &mut Held,
     ) -> Result<()> {
-        let Some(secret) = self.options.secrets.get(id) else {
+        let Some(bytes) = self.secret(id)? else {
             return match required {
                 true => Err(Error::not_found(format!(
                     "the secret {id} is missing: --secret id={id},src=FILE gives it"
@@ -235,12 +246,6 @@ impl Work<'_> {
             };
         };
         let named = || format!("the secret {id}");
-        let bytes = match secret {
-            Secret::File(path) => {
-                std::fs::read(path).context(|| format!("--secret id={id}: {}", path.display()))?
-            }
-            Secret::Value(bytes) => bytes.clone(),
-        };
         if let Some(variable) = variable {
             let text = String::from_utf8(bytes.clone())
                 .map_err(|_| Error::invalid(format!("{}: not UTF-8", named())))?;
@@ -251,7 +256,7 @@ impl Work<'_> {
         }
         let folder = match &mut held.secrets {
             Some(folder) => folder,
-            none => none.insert(SecretFolder::make(self.store)?),
+            none => none.insert(RunFolder::make(self.store)?),
         };
         let path = folder.path.join(options.mounts.len().to_string());
         let Access { uid, gid, mode } = owner;
@@ -277,6 +282,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        match (self.options.secrets.get(id), &self.options.keeper) {
+            (Some(Secret::File(path)), _) => {
+                std::fs::read(path).map(Some).context(|| format!("--secret id={id}: {}", path.display()))
+            }
+            (Some(Secret::Value(bytes)), _) => Ok(Some(bytes.clone())),
+            (None, Some(keeper)) => keeper.secret(id).context(|| format!("the secret {id}")),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn add_agent(
         &self,
         id: Option<&str>,
@@ -285,7 +301,9 @@ impl Work<'_> {
         options: &mut Options,
     ) -> Result<()> {
         let id = id.unwrap_or("default");
-        let Some(socket) = self.options.agents.get(id) else {
+        let asked = || self.options.keeper.as_ref().map_or(Ok(None), |keeper| keeper.agent(id));
+        let given = self.options.agents.get(id).cloned();
+        let Some(socket) = given.map_or_else(asked, |socket| Ok(Some(socket)))? else {
             return match required {
                 true => Err(Error::not_found(format!("the SSH agent {id} is missing: --ssh {id} gives it"))),
                 false => Ok(()),
@@ -294,7 +312,7 @@ impl Work<'_> {
         let count = options.mounts.len();
         let target = mount.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{count}"));
         options.environment.push(format!("SSH_AUTH_SOCK={target}"));
-        bind(options, socket.clone(), target, MountAccess::ReadWrite);
+        bind(options, socket, target, MountAccess::ReadWrite);
         Ok(())
     }
 

@@ -119,7 +119,7 @@ impl Work<'_> {
             if let Some(made) = self.look_up(chain, &keys)? {
                 return Ok((made, true));
             }
-            vertex.note(format!("not cached: {}", self.reason(&keys, circumstances)?));
+            vertex.miss(self.reason(&keys, circumstances)?);
         }
         self.is_new.store(true, Ordering::Relaxed);
         let layer = self.store.layers().begin()?;

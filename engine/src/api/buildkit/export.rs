@@ -1,0 +1,181 @@
+//! What comes out of a build, in BuildKit's words, and how it gets where it belongs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::file_send::{FileWriter, send_folder};
+use super::message::{Exporter, SolveRequest};
+use super::session::Session;
+use super::status::{Status, UNIMPLEMENTED};
+use crate::build::{Built, Destination, Output};
+use crate::digest::Digest;
+use crate::reference::Reference;
+use crate::registry::Access;
+use crate::store::{ImageRecord, NewLayer, Store};
+use crate::transfer::{Silent, push};
+
+/// By which name clients are told of an image's id.
+pub const IMAGE_ID: &str = "containerimage.config.digest";
+
+/// What may be said of an image without a consequence here: each value is what is done anyway.
+const USUAL: [(&str, &str); 10] = [
+    ("load", "true"),
+    ("unpack", ""),
+    ("store", "true"),
+    ("oci-mediatypes", ""),
+    ("compression", "gzip"),
+    ("force-compression", "false"),
+    ("name-canonical", ""),
+    ("rewrite-timestamp", ""),
+    ("prefer-image-digest", ""),
+    ("tar", "true"),
+];
+
+/// What is to come out.
+pub struct Export {
+    /// As the builder has it.
+    pub output: Output,
+    /// Names of the image.
+    pub names: Vec<Reference>,
+    is_pushed: bool,
+    delivery: Delivery,
+}
+
+/// How it gets to the client.
+enum Delivery {
+    /// It stays here.
+    None,
+    /// As a file, while it is written.
+    File(Arc<Mutex<FileWriter>>),
+    /// As a folder, from one that is deleted then.
+    Folder(NewLayer),
+}
+
+impl Export {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// It cannot come out.
+    pub fn parse(request: &SolveRequest, session: &Arc<Session>, store: &Store) -> Result<Export, Status> {
+        let older =
+            Exporter { kind: request.exporter.clone(), attributes: request.exporter_attributes.clone() };
+        let exporter = match &request.exporters[..] {
+            [] if older.kind.is_empty() => None,
+            [] => Some(&older),
+            [one] => Some(one),
+            _ => return Err(Status::new(UNIMPLEMENTED, "several outputs: one comes out of a build")),
+        };
+        let mut export =
+            Export { output: Output::Nothing, names: Vec::new(), is_pushed: false, delivery: Delivery::None };
+        let Some(Exporter { kind, attributes }) = exporter else { return Ok(export) };
+        let wrong = |what: String| Status::invalid(format!("--output type={kind}: {what}"));
+        for (name, value) in attributes {
+            match name.as_str() {
+                "name" => {
+                    for name in value.split(',').filter(|name| !name.is_empty()) {
+                        let reference = Reference::parse(name);
+                        let reference =
+                            reference.map_err(|error| wrong(format!("invalid tag {name:?}: {error}")))?;
+                        if reference.digest.is_some() {
+                            return Err(wrong(format!("{name}: a digest cannot be chosen")));
+                        }
+                        export.names.push(reference);
+                    }
+                }
+                "push" => export.is_pushed = is_true(value),
+                "context" => {}
+                "mode" | "platform-split" if kind == "local" => {}
+                name if USUAL
+                    .iter()
+                    .any(|(known, usual)| *known == name && (usual.is_empty() || usual == value)) => {}
+                _ => return Err(wrong(format!("{name}={value} is not done: leave it out"))),
+            }
+        }
+        let file = || Arc::new(Mutex::new(FileWriter::new(session.clone())));
+        (export.output, export.delivery) = match kind.as_str() {
+            "moby" | "image" => (Output::Image, Delivery::None),
+            "local" => {
+                let folder = store.layers().begin()?;
+                (Output::Folder(folder.path()), Delivery::Folder(folder))
+            }
+            "tar" => {
+                let file = file();
+                (Output::Tar(Destination::Stream(file.clone())), Delivery::File(file))
+            }
+            "docker" | "oci" => {
+                let file = file();
+                (Output::Archive(Destination::Stream(file.clone())), Delivery::File(file))
+            }
+            _ => return Err(wrong("the type must be image, local, tar, docker or oci".to_string())),
+        };
+        if export.is_pushed && export.names.is_empty() {
+            return Err(wrong("push=true: a name is needed for it".to_string()));
+        }
+        Ok(export)
+    }
+
+    /// Brings the client what has come out. What it needs not do is `None`.
+    pub fn delivery(&self) -> Option<&'static str> {
+        match self.delivery {
+            Delivery::None => None,
+            Delivery::File(_) => Some("sending the file"),
+            Delivery::Folder(_) => Some("copying files"),
+        }
+    }
+
+    /// Brings it to the client.
+    ///
+    /// # Errors
+    /// The client does not take it.
+    pub fn deliver(&self, session: &Session) -> Result<(), Status> {
+        match &self.delivery {
+            Delivery::None => Ok(()),
+            Delivery::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).finish(),
+            Delivery::Folder(folder) => send_folder(session, &folder.path()),
+        }
+    }
+
+    /// The names under which it goes to registries.
+    pub fn pushes(&self) -> &[Reference] {
+        if self.is_pushed { &self.names } else { &[] }
+    }
+
+    /// What is said of an image that has come out, and of its manifest in a registry, if it was pushed.
+    pub fn describe(&self, built: Option<&Built>, pushed: Option<Digest>) -> BTreeMap<String, String> {
+        let Some(built) = built else { return BTreeMap::new() };
+        let digest = pushed.or(built.record.manifest);
+        let mut said = BTreeMap::from([
+            (IMAGE_ID.to_string(), built.id.to_string()),
+            (
+                "containerimage.digest".to_string(),
+                digest.map_or(built.id.to_string(), |digest| digest.to_string()),
+            ),
+        ]);
+        if !self.names.is_empty() {
+            let names: Vec<String> = self.names.iter().map(Reference::to_string).collect();
+            said.insert("image.name".to_string(), names.join(","));
+        }
+        said
+    }
+}
+
+/// Sends an image to its registry under a name, and notes what it is there.
+///
+/// # Errors
+/// The registry does not take it.
+pub fn push_as(store: &Store, built: &Built, name: &Reference, access: &Access) -> Result<Digest, Status> {
+    let (digest, _) = push(store, &built.record, name, access, &Silent)?;
+    let known = ImageRecord {
+        name: name.to_string(),
+        manifest: Some(digest),
+        repo_digest: Some(digest),
+        ..built.record.clone()
+    };
+    store.name_image(&known)?;
+    Ok(digest)
+}
+
+/// As Go reads what is true.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
