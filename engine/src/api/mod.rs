@@ -10,6 +10,7 @@ mod container;
 mod counters;
 mod daemon;
 mod disk;
+mod document;
 mod event;
 mod exchange;
 mod exec;

@@ -3,7 +3,7 @@
 use super::assemble::{self, Assembly};
 use super::import::Kept;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Descriptor, DiffId, Document, ImageId};
 use crate::inside::TarStream;
 use crate::reference::Reference;
@@ -46,8 +46,7 @@ impl KeptLayer {
         config: &Configuration,
         name: Option<&Reference>,
     ) -> Result<ImageId> {
-        let text =
-            serde_json::to_vec(config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+        let text = config.encode()?;
         let KeptLayer { unpacked, blob, beginning } = self;
         let (digest, length) = (blob.digest(), blob.length());
         let chain = ChainId::above(layers.last(), &unpacked.record.diff_id);

@@ -53,8 +53,7 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
         history: vec![History { created: Some(created), comment: imported.message, ..History::default() }],
         ..Configuration::default()
     };
-    let text =
-        serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    let text = config.encode()?;
     let (digest, length) = (blob.digest(), blob.length());
     let manifest = assemble::manifest(&text, vec![assemble::layer(digest, length, &beginning)])?;
     let _lease = store.lease(&[digest, Digest::of(&text), Digest::of(&manifest)])?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::image::{ChainId, Configuration, Platform, RootFs};
 use crate::store::{Image, ImageRecord, Lock, Store};
 
@@ -29,7 +29,7 @@ pub fn import_rootfs(store: &Store, path: &Path) -> Result<(Image, Vec<Lock>)> {
         rootfs: RootFs { kind: "layers".to_string(), diff_ids: vec![added.record.diff_id] },
         ..Configuration::default()
     };
-    let text = serde_json::to_vec(&config).map_err(|error| Error::invalid(error.to_string()))?;
+    let text = config.encode()?;
     let _lease = store.lease(&[Digest::of(&text)])?;
     let id = store.blobs().write(&text)?.into();
     let layers: Vec<ChainId> = vec![added.id];

@@ -42,8 +42,7 @@ pub fn export(
         |index: &usize| stages.get(index).ok_or_else(|| Error::invalid("a stage was not carried out"));
     let target = finished(&graph.target)?;
     let config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
-    let text =
-        serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    let text = config.encode()?;
     // Before it is looked which blobs are there.
     let below = target.chain.image.map_or(Ok(None), |id| descriptors(store, &id))?;
     let below = below.iter().flatten().map(|layer| layer.digest);

@@ -8,6 +8,7 @@ use pillbox::container::ForwardedSignals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Context, Result};
+use crate::thread::spawn;
 
 /// How long the work has to end after it was told, in seconds.
 const PATIENCE: i64 = 3;
@@ -24,7 +25,7 @@ pub fn until_interrupted<T>(cancel: &mut (dyn FnMut() + Send), work: impl FnOnce
     let (end, running) = pipe().context(|| "a pipe")?;
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        spawn(scope, || {
             let wait = || {
                 let mut polled = [
                     PollFd::new(&end, PollFlags::IN),
@@ -48,7 +49,7 @@ pub fn until_interrupted<T>(cancel: &mut (dyn FnMut() + Send), work: impl FnOnce
                     std::process::exit(128 + signal.as_raw());
                 }
             }
-        });
+        })?;
         let done = work();
         is_done.store(true, Ordering::SeqCst);
         drop(running);

@@ -5,7 +5,7 @@ use std::str::Chars;
 
 use super::size::parse_time;
 use crate::error::{Error, Result};
-use crate::image::{Execution, Healthcheck};
+use crate::image::{DOCUMENT_MAX, Execution, Healthcheck};
 
 const KNOWN: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR with a value";
 
@@ -24,9 +24,18 @@ pub fn change_execution(execution: &mut Execution, changes: &[String]) -> Result
         }
         has_command |= instruction == "CMD";
         apply(execution, &instruction, words.1.trim())
+            .and_then(|()| check_length(length(execution)))
             .map_err(|error| error.context(format!("--change {change}")))?;
     }
     Ok(())
+}
+
+/// Of everything that may have been expanded.
+fn length(execution: &Execution) -> usize {
+    let Execution { env, labels, volumes, user, working_dir, .. } = execution;
+    let labels = labels.iter().map(|(name, value)| name.len() + value.len());
+    let all = env.iter().map(String::len).chain(volumes.keys().map(String::len)).chain(labels);
+    all.sum::<usize>() + user.len() + working_dir.len()
 }
 
 fn apply(execution: &mut Execution, instruction: &str, value: &str) -> Result<()> {
@@ -196,6 +205,7 @@ fn split_words(text: &str, variables: &[String]) -> Result<Vec<String>> {
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut letters = text.chars().peekable();
+    let mut length = 0;
     while let Some(letter) = letters.next() {
         match (quote, letter) {
             (Some(open), letter) if open == letter => quote = None,
@@ -204,7 +214,10 @@ fn split_words(text: &str, variables: &[String]) -> Result<Vec<String>> {
                 word.get_or_insert_default();
             }
             (Some('"') | None, '$') => {
-                word.get_or_insert_default().push_str(&variable(&mut letters, variables)?)
+                let value = variable(&mut letters, variables)?;
+                length += value.len();
+                check_length(length)?;
+                word.get_or_insert_default().push_str(&value);
             }
             (Some('"'), '\\') => match letters.next_if(|next| matches!(next, '"' | '\\' | '$')) {
                 Some(next) => word.get_or_insert_default().push(next),
@@ -220,6 +233,14 @@ fn split_words(text: &str, variables: &[String]) -> Result<Vec<String>> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// No image could have more.
+fn check_length(length: usize) -> Result<()> {
+    match length as u64 {
+        0..=DOCUMENT_MAX => Ok(()),
+        _ => Err(Error::invalid(format!("it becomes longer than {DOCUMENT_MAX} bytes when it is expanded"))),
+    }
 }
 
 /// What stands for a variable behind `$`: `NAME`, `{NAME}`, `{NAME:-otherwise}` or `{NAME:+instead}`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::manifest::DOCUMENT_MAX;
 use super::{DiffId, Platform};
 use crate::error::{Error, Result};
 
@@ -145,6 +146,21 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 }
 
 impl Configuration {
+    /// Its text, which its digest is of.
+    ///
+    /// # Errors
+    /// It has become too long: nobody could read it again.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let text =
+            serde_json::to_vec(self).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+        match text.len() as u64 {
+            0..=DOCUMENT_MAX => Ok(text),
+            length => Err(Error::invalid(format!(
+                "the image's configuration, which has variables, labels and the history, would have {length} bytes: {DOCUMENT_MAX} are the most"
+            ))),
+        }
+    }
+
     /// Reads a configuration.
     ///
     /// # Errors

@@ -168,7 +168,9 @@ impl Extractor<'_> {
         entry: &Entry,
     ) -> Result<()> {
         if device.is_some() && self.extraction.rights == Rights::Own {
-            return Err(Error::invalid("a device: --archive takes it along"));
+            return Err(Error::invalid(
+                "a device, which goes along only where rights are kept (cp --archive)",
+            ));
         }
         let number = device.map_or(0, |Device { major, minor }| rustix::fs::makedev(major, minor));
         let rights = if self.extraction.rights == Rights::Own { 0o1777 } else { 0o7777 };

@@ -119,10 +119,14 @@ impl Volumes {
         let partial = self.folder.join(fresh_name(PARTIAL)?);
         let target = self.folder.join(&record.name);
         let named = || format!("volume {}", record.name);
-        std::fs::create_dir(&partial).context(named)?;
         let text = serde_json::to_vec(&record).map_err(|error| Error::invalid(error.to_string()))?;
-        std::fs::create_dir(partial.join(DATA)).context(named)?;
-        write_whole(&partial.join(RECORD), &text)?;
+        std::fs::create_dir(&partial).context(named)?;
+        let made = std::fs::create_dir(partial.join(DATA)).context(named);
+        if let Err(error) = made.and_then(|()| write_whole(&partial.join(RECORD), &text)) {
+            // What cannot be removed either is swept later.
+            let _ = removal::delete(&partial, None);
+            return Err(error.context(named()));
+        }
         match renameat_with(CWD, &partial, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => sync_folder(&target).map(|()| record),
             // Another command was faster.

@@ -39,6 +39,7 @@ fn what_cannot_be_is_refused_before_it_is_made() {
             json!({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1u64 << 40}}),
             "maximum retry count 1099511627776 is too large",
         ),
+        (json!({"Memory": -1}), "HostConfig.Memory: invalid value: integer `-1`"),
         (bind("x", json!({})), "the target must be an absolute path"),
         (bind("/a/../b", json!({})), "the target must have no .."),
         (bind("/", json!({})), "nothing can be mounted over the container's root"),
@@ -60,6 +61,9 @@ fn what_cannot_be_is_refused_before_it_is_made() {
         let said = boxd.refused("POST", "/containers/create", Some(&with(more)), 400);
         assert!(said.contains(words), "{said}");
     }
+    let said = boxd.refused("POST", "/containers/create", Some(&json!([])), 400);
+    assert!(said.contains("it must be an object"), "{said}");
+    boxd.refused("POST", "/containers/create", Some(&Value::Null), 400);
     assert_eq!(boxd.json("GET", "/containers/json?all=1", None, 200), json!([]));
     // A text that names something long is cut, and not taken for another monitor's.
     let id = create(&boxd, "long", &body(&[&"x".repeat(100_000)]));

@@ -180,6 +180,12 @@ fn on_a_full_disk_nothing_half_made_stays() {
     assert_eq!(call(&["system", "check"]).ok(), "Everything is whole.\n");
     write(&room, "Dockerfile", "FROM base:1\nCOPY Dockerfile /\n");
     call(&["build", "-q", "context"]).ok();
+    // dd fills what is left.
+    let mut fill = Command::new("dd");
+    fill.args(["if=/dev/zero", "bs=4k", "status=none"]).arg(format!("of={}", small.join("fill").display()));
+    assert!(!fill.stderr(std::process::Stdio::null()).status().expect("dd").success());
+    call(&["volume", "create", "named"]).fails_with(1, "volume named: ");
+    assert_eq!(fs::read_dir(small.join("data/volumes")).expect("folder").count(), 0);
     assert!(Command::new("umount").arg(&small).status().expect("umount").success());
 }
 

@@ -22,6 +22,26 @@ fn variables_that_grow_without_end() {
     build(&room, &[], &nested).fails_with(1, "more than 100 braces within one another");
 }
 
+/// An image whose configuration nobody could read again is not made.
+#[test]
+fn configurations_that_are_too_long() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let words = "the image's configuration, which has variables, labels and the history, would have";
+    let dockerfile = format!("FROM base:1\nENV A={}\n", "x".repeat(10 << 20));
+    build(&room, &["-t", "made"], &dockerfile).fails_with(1, words);
+    let doubled: Vec<&str> = ["--change", "ENV A=xxxxxxxxxxxxxxxx"]
+        .into_iter()
+        .chain(std::iter::repeat_n(["--change", "ENV A=$A$A"], 60).flatten())
+        .collect();
+    let words = "it becomes longer than 8388608 bytes when it is expanded";
+    room.call(&[&["import"], &doubled[..], &["base.tar", "made"]].concat()).fails_with(125, words);
+    room.call(&["create", "--name", "made", "base:1", "true"]).ok();
+    room.call(&[&["commit"], &doubled[..], &["made", "made"]].concat()).fails_with(125, words);
+    assert_eq!(room.call(&["images", "-q", "made"]).ok(), "");
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+}
+
 #[test]
 fn stages_that_need_one_another() {
     let Some(room) = Room::new() else { return };
