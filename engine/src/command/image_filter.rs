@@ -52,13 +52,12 @@ impl Filter {
     /// # Errors
     /// Its configuration, which has the labels, cannot be read.
     pub fn accepts(&self, store: &Store, record: &ImageRecord) -> Result<bool> {
-        let reference = record.reference();
-        let moment = record.moment();
-        let is_it = self.is_dangling.is_none_or(|wanted| wanted == reference.is_none())
-            && self.before.is_none_or(|limit| moment < Some(limit))
-            && self.since.is_none_or(|limit| moment > Some(limit))
-            && (self.patterns.is_empty()
-                || reference.is_some_and(|name| self.patterns.iter().any(|pattern| matches(pattern, &name))));
+        // Lists have hundreds: only what is asked for is looked at.
+        let is_named = |name: &Reference| self.patterns.iter().any(|pattern| matches(pattern, name));
+        let is_it = self.is_dangling.is_none_or(|wanted| wanted == record.reference().is_none())
+            && self.before.is_none_or(|limit| record.moment() < Some(limit))
+            && self.since.is_none_or(|limit| record.moment() > Some(limit))
+            && (self.patterns.is_empty() || record.reference().as_ref().is_some_and(is_named));
         if !is_it || self.labels.is_empty() {
             return Ok(is_it);
         }

@@ -64,7 +64,7 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
         })
     });
     wrong?;
-    records.sort_by_key(|record| std::cmp::Reverse(record.moment()));
+    records.sort_by_cached_key(|record| std::cmp::Reverse(record.moment()));
     let whole = arguments.is_set("no-trunc");
     if arguments.is_set("quiet") {
         let mut ids: Vec<String> = records.iter().map(|record| shown_id(record, whole)).collect();
