@@ -176,6 +176,11 @@ fn document<T: DeserializeOwned + Default>(query: &Query, name: &str) -> Outcome
 }
 
 fn options(query: &Query) -> Outcome<BuildOptions> {
+    if query.text("version") == Some("2") {
+        return Err(Fault::invalid(
+            "parameter version: 2 is BuildKit as old clients have it: docker 23 or newer with buildx, or DOCKER_BUILDKIT=0",
+        ));
+    }
     let refused = [
         ("remote", "contexts are sent, and not fetched"),
         ("squash", "layers are not squashed"),

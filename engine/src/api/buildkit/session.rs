@@ -1,5 +1,6 @@
 //! Sessions: connections on which it is boxd that calls, and the client that serves its files, secrets and names.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::os::unix::net::UnixStream;
@@ -122,6 +123,22 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// A session that builds find, until this value goes.
+struct Listed<'s> {
+    sessions: &'s Sessions,
+    id: String,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.sessions.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+fn exists(id: &str) -> Status {
+    Status::new(EXISTS, format!("session {id} already exists"))
+}
+
 /// The sessions that there are.
 #[derive(Debug, Default)]
 pub struct Sessions {
@@ -136,7 +153,7 @@ impl Sessions {
     /// There is one.
     pub fn check(&self, offer: &Offer) -> Result<(), Status> {
         match self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&offer.id) {
-            true => Err(Status::new(EXISTS, format!("session {} already exists", offer.id))),
+            true => Err(exists(&offer.id)),
             false => Ok(()),
         }
     }
@@ -156,6 +173,15 @@ impl Sessions {
         known.get(id).cloned().ok_or_else(|| Status::new(NOT_FOUND, format!("no active session for {id}")))
     }
 
+    fn list(&self, id: &str, session: Arc<Session>) -> Result<Listed<'_>, Status> {
+        match self.known.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_string()) {
+            Entry::Vacant(place) => drop(place.insert(session)),
+            Entry::Occupied(_) => return Err(exists(id)),
+        }
+        self.changed.notify_all();
+        Ok(Listed { sessions: self, id: id.to_string() })
+    }
+
     /// Serves a session on a connection until the client ends it.
     ///
     /// # Errors
@@ -169,13 +195,10 @@ impl Sessions {
             builder.enable_push(false).max_header_list_size(HEADERS_MAX);
             builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
             let (sender, connection) = builder.handshake::<_, Bytes>(socket).await?;
-            let session = Arc::new(Session { methods, sender });
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), session);
-            self.changed.notify_all();
+            let _listed = self.list(&id, Arc::new(Session { methods, sender }))?;
             Ok(connection.await?)
         };
         let ended = drive(connection, &wanted, work);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match ended? {
             // Clients close the connection in the middle.
             Err(Status { code: UNAVAILABLE, .. }) | Ok(()) => Ok(()),
