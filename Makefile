@@ -31,9 +31,9 @@ QEMU_x86_64 := qemu-system-x86
 QEMU_aarch64 := qemu-system-arm
 QEMU_riscv64 := qemu-system-misc
 
-# program:its Debian package.
+# program:its Debian package, or packages of which the first one that apt offers is taken.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl docker:docker-cli
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl docker:docker-cli,docker.io
 # For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
@@ -263,8 +263,15 @@ programs:
 	        exit 1
 	    fi
 	    apt-get update -q
+	    offered=()
+	    for packages in "$${missing[@]}"; do
+	        for package in $${packages//,/ }; do
+	            if apt-cache show "$$package" >/dev/null 2>&1; then break; fi
+	        done
+	        offered+=("$$package")
+	    done
 	    # Services of the packages are not started.
-	    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
+	    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${offered[@]}"
 	fi
 
 # The distribution server, for box's tests. It is unpacked and not installed: its installation would start it.
