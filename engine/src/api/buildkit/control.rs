@@ -51,6 +51,7 @@ fn control(builds: &Builds, call: &mut Call, method: &str) -> Result<(), Status>
             let job = builds.jobs.begin(&request.reference)?;
             let solved = solve(builds, &job, request, call);
             job.end(solved.as_ref().ok().and_then(|solved| solved.exporter.get(IMAGE_ID)).cloned());
+            while !job.is_told(LOOK) && !call.is_given_up() {}
             call.send(&solved?)
         }
         "Status" => status(builds, call),
@@ -91,6 +92,7 @@ fn session(builds: &Builds, call: &mut Call) -> Result<(), Status> {
 fn status(builds: &Builds, call: &mut Call) -> Result<(), Status> {
     let request: StatusRequest = call.message()?;
     let job = builds.jobs.find(&request.reference)?;
+    let _watch = job.watch();
     loop {
         match job.next(LOOK) {
             News::Status(news) => call.send(&news)?,

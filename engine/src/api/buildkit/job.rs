@@ -17,6 +17,9 @@ const MEMORY: Duration = Duration::from_secs(30);
 /// The most bytes of what has happened in a build that nobody has fetched.
 const NEWS_MAX: usize = 8 << 20;
 
+/// How long a build waits for somebody who does not read.
+const SLOWNESS: Duration = Duration::from_secs(10);
+
 /// The most builds at once, and questions of a front end in one.
 const JOBS_MAX: usize = 1024;
 const QUESTIONS_MAX: usize = 256;
@@ -37,6 +40,8 @@ struct State {
     news: VecDeque<StatusResponse>,
     size: usize,
     is_clipped: bool,
+    /// How many look on.
+    readers: usize,
     ended: Option<Instant>,
     /// Another build goes on from it.
     is_needed: bool,
@@ -101,9 +106,11 @@ impl Job {
         }
     }
 
-    /// Something has happened.
+    /// Something has happened. Whoever tells more than those who look on can take waits for them a while.
     pub fn tell(&self, news: StatusResponse) {
-        let mut state = self.state();
+        let is_full = |state: &mut State| state.size > NEWS_MAX && state.readers > 0;
+        let waited = self.changed.wait_timeout_while(self.state(), SLOWNESS, is_full);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.size += news.encoded_len();
         state.news.push_back(news);
         // Of what nobody fetches, what programs have written is forgotten first.
@@ -129,6 +136,7 @@ impl Job {
         match state.news.pop_front() {
             Some(mut news) => {
                 state.size -= news.encoded_len();
+                self.changed.notify_all();
                 if let (true, Some(log)) = (state.is_clipped, news.logs.first_mut()) {
                     log.bytes.splice(0..0, *b"[output clipped: it was not read in time]\n");
                     state.is_clipped = false;
@@ -138,6 +146,19 @@ impl Job {
             None if state.ended.is_some() => News::End,
             None => News::Nothing,
         }
+    }
+
+    /// Somebody looks on, until the result goes.
+    pub fn watch(&self) -> Watch<'_> {
+        self.state().readers += 1;
+        Watch(self)
+    }
+
+    /// Whether those who look on have been told everything by then. Clients do not wait long for news of a build that has ended.
+    pub fn is_told(&self, time: Duration) -> bool {
+        let is_behind = |state: &mut State| !state.news.is_empty() && state.readers > 0;
+        let waited = self.changed.wait_timeout_while(self.state(), time, is_behind);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Nothing more will happen; an image may have come of it.
@@ -165,6 +186,16 @@ impl Job {
             .wait_timeout_while(self.state(), time, |state| state.ended.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         state.ended.map(|_| state.image.clone())
+    }
+}
+
+/// Somebody who looks on.
+pub struct Watch<'j>(&'j Job);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.state().readers -= 1;
+        self.0.changed.notify_all();
     }
 }
 
