@@ -108,7 +108,8 @@ fn builds_with_buildx() {
     let Some(room) = Room::new() else { return };
     let Some(docker) = Docker::new(&room) else { return };
     if finish(&mut docker.command(&["buildx", "version"])).status != 0 {
-        return host::skip("docker has no buildx");
+        // Debian 12 has none. The protocol is tested by a client of the tests' own.
+        return host::lack("docker has no buildx");
     }
     let context = room.folder.join("context");
     std::fs::create_dir(&context).expect("folder");
