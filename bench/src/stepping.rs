@@ -27,7 +27,7 @@ enum Program {
 const FIRST_NEW_CALL: i64 = 424;
 
 /// The error if a process did not stop where it should have.
-const NO_BREAKPOINTS: &str = "the processor's breakpoints (debug registers) do not work";
+pub const NO_BREAKPOINTS: &str = "the processor's breakpoints (debug registers) do not work";
 
 /// A traced process.
 struct Traced {

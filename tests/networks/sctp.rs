@@ -20,6 +20,9 @@ use super::traffic::{converse, wait_readable};
 /// How long an answer is waited for before the INIT is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// How long an association of the kernel's is waited for before another one is made.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
 
@@ -99,9 +102,11 @@ pub fn ask(to: SocketAddr, limit: Duration) -> io::Result<String> {
     if is_native() {
         let begun = Instant::now();
         loop {
-            match ask_natively(to, limit) {
-                // On a slow machine an association may be aborted while it ends, before what came with it is read.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && begun.elapsed() < limit => {}
+            let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+            match ask_natively(to, left.min(ATTEMPT)) {
+                // On a slow machine an association may be aborted while it ends, before what came with it is read; or a packet
+                // of it is lost, and the kernel sends it again after three seconds, and then twice as many.
+                Err(error) if is_unlucky(&error) && begun.elapsed() < limit => {}
                 answer => return answer,
             }
         }
@@ -121,6 +126,11 @@ pub fn ask(to: SocketAddr, limit: Duration) -> io::Result<String> {
         }
     }
     Err(io::ErrorKind::TimedOut.into())
+}
+
+fn is_unlucky(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionReset, TimedOut, WouldBlock};
+    matches!(error.kind(), ConnectionReset | TimedOut | WouldBlock)
 }
 
 fn ask_natively(to: SocketAddr, limit: Duration) -> io::Result<String> {
