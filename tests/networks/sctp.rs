@@ -135,6 +135,8 @@ fn is_unlucky(error: &io::Error) -> bool {
 
 fn ask_natively(to: SocketAddr, limit: Duration) -> io::Result<String> {
     let socket = native(to.ip(), SocketFlags::NONBLOCK)?;
+    // It is aborted when it is closed: one that shuts down keeps the other end's namespace, and its links, for seconds.
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     match connect(&socket, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(errno) => return Err(errno.into()),
