@@ -17,7 +17,7 @@ use super::image::registries;
 use super::query::Query;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
-    Sink, StoreImages, build as build_image,
+    STACK, Sink, StoreImages, build as build_image,
 };
 use crate::command::prune_builds;
 use crate::container::{NetworkMode, Options};
@@ -26,9 +26,6 @@ use crate::reference::Reference;
 
 /// How many pieces of what is said wait for a client that does not read: then whoever writes waits as well.
 const WAITING_MAX: usize = 16;
-
-/// What the thread may have on its stack, as a command has: stages are compiled within one another. Only what is touched takes memory.
-const STACK: usize = 8 << 20;
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_secs(1);

@@ -35,9 +35,10 @@ pub use event::{Ending, Event, Sink, Stream};
 pub use execute::RunFolder;
 pub use export::Built;
 pub use fault::Excerpt;
+pub use graph::EPOCH;
 pub use options::{
     BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Keeper,
-    Output, Secret,
+    Output, Secret, parse_epoch,
 };
 pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;
@@ -46,12 +47,16 @@ use context::{Context, Found};
 use event::Progress;
 use execute::Work;
 use fault::{Fault, Outcome, Span};
-use graph::{BaseImage, EPOCH, Graph, Images, Wishes, compile};
+use graph::{BaseImage, Graph, Images, Wishes, compile};
 
 use crate::error::{Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
+
+/// What a thread that builds needs on its stack, as a command has: stages are compiled within one another. Only what is touched takes
+/// memory.
+pub const STACK: usize = 8 << 20;
 
 /// A build that has failed.
 #[derive(Debug)]

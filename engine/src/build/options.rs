@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::graph::EPOCH;
 use crate::container::{Options as ContainerOptions, kill_step};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -122,6 +123,42 @@ pub struct Entitlements {
     pub host_network: bool,
     /// `--security=insecure`.
     pub insecure: bool,
+}
+
+impl Entitlements {
+    /// By the words of `--allow`.
+    ///
+    /// # Errors
+    /// There is no such right.
+    pub fn parse(words: &[String]) -> Result<Entitlements> {
+        let mut allowed = Entitlements::default();
+        for word in words {
+            match word.as_str() {
+                "network.host" => allowed.host_network = true,
+                "security.insecure" => allowed.insecure = true,
+                other => {
+                    return Err(Error::invalid(format!(
+                        "--allow {other}: must be network.host or security.insecure"
+                    )));
+                }
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+/// The moment after which nothing is dated, as arguments have it: seconds since 1970. An empty text is none.
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_epoch(text: &str) -> Result<Option<i64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<i64>() {
+        Ok(seconds @ 0..) => Ok(Some(seconds)),
+        _ => Err(Error::invalid(format!("{EPOCH}={text}: must be seconds since 1970"))),
+    }
 }
 
 /// Everything that is asked for.

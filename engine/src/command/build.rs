@@ -12,8 +12,8 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::build::{
-    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Failure,
-    Output, Provided, Provider, StoreImages, build as build_image,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH, Entitlements,
+    Failure, Output, Provided, Provider, StoreImages, build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
@@ -132,13 +132,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
             None => given.extend(std::env::var(&argument).ok().map(|value| (argument.clone(), value))),
         }
     }
-    const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let epoch =
-        given.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok()).filter(|text| !text.is_empty());
-    let epoch = epoch.map(|text| match text.parse::<i64>() {
-        Ok(seconds @ 0..) => Ok(seconds),
-        _ => Err(Error::invalid(format!("{EPOCH}={text}: must be seconds since 1970"))),
-    });
+    let epoch = given.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok()).unwrap_or_default();
     let mut tags = Vec::new();
     for tag in arguments.texts("tag")? {
         let reference = Reference::parse(&tag).map_err(|error| error.context(format!("--tag {tag}")))?;
@@ -156,18 +150,6 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
             )));
         }
         contexts.insert(name.to_string(), PathBuf::from(path));
-    }
-    let mut entitlements = Entitlements::default();
-    for right in arguments.texts("allow")? {
-        match right.as_str() {
-            "network.host" => entitlements.host_network = true,
-            "security.insecure" => entitlements.insecure = true,
-            other => {
-                return Err(Error::invalid(format!(
-                    "--allow {other}: must be network.host or security.insecure"
-                )));
-            }
-        }
     }
     let filters = arguments.texts("no-cache-filter")?;
     let caching = match (arguments.is_set("no-cache"), filters.is_empty()) {
@@ -189,9 +171,9 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         keeper: None,
         contexts,
         run: run_options(arguments)?,
-        entitlements,
+        entitlements: Entitlements::parse(&arguments.texts("allow")?)?,
         output: arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default(),
-        epoch: epoch.transpose()?,
+        epoch: parse_epoch(&epoch)?,
     })
 }
 

@@ -100,6 +100,6 @@ impl Drop for Agent {
 /// An agent that fails is one that answers nothing.
 fn forward(session: &Session, id: &str, connection: &UnixStream) {
     if let Ok((mut outgoing, mut incoming)) = session.call(FORWARD, &[(ID, id)]) {
-        relay(connection, &mut outgoing, &mut incoming);
+        let _ = relay(connection, &mut outgoing, &mut incoming);
     }
 }

@@ -18,6 +18,7 @@ use super::session::Offer;
 use super::solve::solve;
 use super::status::{CANCELLED, Status, UNIMPLEMENTED};
 use super::worker::{version, worker};
+use crate::thread::spawn;
 
 /// How often it is looked whether somebody still looks on.
 const LOOK: Duration = Duration::from_secs(1);
@@ -82,10 +83,9 @@ fn session(builds: &Builds, call: &mut Call) -> Result<(), Status> {
     let (own, other) = UnixStream::pair()?;
     let (outgoing, incoming) = call.streams()?;
     std::thread::scope(|scope| {
-        scope.spawn(|| builds.sessions.run(offer, &own, Vec::new()));
-        relay(&other, outgoing, incoming);
-    });
-    Ok(())
+        spawn(scope, || builds.sessions.run(offer, &own, Vec::new()))?;
+        Ok(relay(&other, outgoing, incoming)?)
+    })
 }
 
 /// Tells what happens in a build until it has ended.

@@ -15,6 +15,7 @@ use super::message::{Bytes, Packet, PacketKind, Stat};
 use super::session::Session;
 use super::stat::mode;
 use super::status::{NOT_FOUND, Status, UNAVAILABLE, UNKNOWN};
+use crate::thread::spawn;
 
 /// The call, and how it says which of the outputs it is.
 const METHOD: &str = "/moby.filesync.v1.FileSend/DiffCopy";
@@ -93,11 +94,11 @@ pub fn send_folder(session: &Session, folder: &Path) -> Result<(), Status> {
     let files = &listing.files;
     std::thread::scope(|scope| {
         // The client asks before everything is named.
-        scope.spawn(|| {
+        spawn(scope, || {
             let name = |stat: &Stat| send(&Packet { stat: Some(stat.clone()), ..of(PacketKind::Stat) });
             // Whoever takes no more says so to the other thread.
             let _ = files.iter().try_for_each(name).and_then(|()| send(&of(PacketKind::Stat)));
-        });
+        })?;
         while let Some(packet) = incoming.next::<Packet>()? {
             match PacketKind::try_from(packet.kind) {
                 Ok(PacketKind::Request) => {

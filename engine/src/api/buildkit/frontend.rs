@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::message::{BridgeRequest, Exporter};
 use super::result::build_of;
 use super::status::{Status, UNIMPLEMENTED};
-use crate::build::{BuildOptions, Caching, Entitlements};
+use crate::build::{BuildOptions, Caching, EPOCH, Entitlements, parse_epoch};
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
 
@@ -76,12 +76,8 @@ impl Wish {
         for (name, value) in attributes {
             wish.take(&name, value)?;
         }
-        if let Some(epoch) = wish.options.arguments.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) {
-            let seconds = epoch.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
-            wish.options.epoch = Some(seconds.ok_or_else(|| {
-                Status::invalid(format!("SOURCE_DATE_EPOCH={epoch}: must be seconds since 1970"))
-            })?);
-        }
+        let epoch = wish.options.arguments.get(EPOCH).map_or("", String::as_str);
+        wish.options.epoch = parse_epoch(epoch).map_err(|error| Status::invalid(error.to_string()))?;
         Ok(wish)
     }
 
@@ -168,19 +164,8 @@ impl Wish {
     /// # Errors
     /// There is no such right.
     pub fn allow(&mut self, rights: &[String]) -> Result<(), Status> {
-        let mut allowed = Entitlements::default();
-        for right in rights {
-            match right.as_str() {
-                "network.host" => allowed.host_network = true,
-                "security.insecure" => allowed.insecure = true,
-                other => {
-                    return Err(Status::invalid(format!(
-                        "--allow {other}: must be network.host or security.insecure"
-                    )));
-                }
-            }
-        }
-        self.options.entitlements = allowed;
+        let allowed = Entitlements::parse(rights);
+        self.options.entitlements = allowed.map_err(|error| Status::invalid(error.to_string()))?;
         Ok(())
     }
 

@@ -6,18 +6,26 @@ use std::os::unix::net::UnixStream;
 
 use super::frame::{Incoming, Outgoing};
 use super::message::Bytes;
+use crate::error::Result;
+use crate::thread::spawn;
 
 /// How many bytes go in a message.
 const PIECE: usize = 32 << 10;
 
 /// Passes on what a connection says and what a call says.
-pub fn relay(connection: &UnixStream, outgoing: &mut Outgoing, incoming: &mut Incoming) {
+///
+/// # Errors
+/// There are too many threads already.
+pub fn relay(connection: &UnixStream, outgoing: &mut Outgoing, incoming: &mut Incoming) -> Result<()> {
     std::thread::scope(|scope| {
-        scope.spawn(|| send(connection, outgoing));
-        receive(connection, incoming);
+        let sending = spawn(scope, || send(connection, outgoing));
+        if sending.is_ok() {
+            receive(connection, incoming);
+        }
         // Whoever reads the connection sees its end.
         let _ = connection.shutdown(Shutdown::Both);
-    });
+        sending.map(drop)
+    })
 }
 
 fn send(mut connection: &UnixStream, outgoing: &mut Outgoing) {

@@ -22,7 +22,7 @@ use super::session::Session;
 use super::sources::{Broken, Sources};
 use super::status::{CANCELLED, Status, UNKNOWN};
 use crate::build::{
-    Built, Cancellation, Event, Excerpt, Failure, Output, Sink, StoreImages, build as build_image,
+    Built, Cancellation, Event, Excerpt, Failure, Output, STACK, Sink, StoreImages, build as build_image,
 };
 use crate::error::Kind;
 use crate::registries::Registries;
@@ -30,9 +30,6 @@ use crate::registry::{Access, Credentials, Verification};
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// What a thread that builds may have on its stack.
-const STACK: usize = 2 << 20;
 
 /// Builds, and says what has come of it.
 ///

@@ -90,7 +90,8 @@ pub fn find(monitored: &Monitored, folder: &Path) -> Result<Served> {
     let root = Root::at(&monitored.store.place().runtime);
     let container = Container::open(&root, monitored.folder.id.as_str())?;
     let again = Container::open(&root, monitored.folder.id.as_str())?;
-    let waiting = Some(std::thread::spawn(move || again.wait()));
+    let waiting = std::thread::Builder::new().spawn(move || again.wait());
+    let waiting = Some(waiting.context(|| "a thread that waits for the container")?);
     let outputs = match monitored.record.options.streams.terminal {
         true => Vec::new(),
         false => Pipes::in_folder(folder).open()?,
