@@ -259,14 +259,11 @@ impl<'c> Exchange<'c> {
             }
             false => "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n".to_string(),
         };
-        self.progress = Progress::Last;
-        self.head.keeps_alive = false;
-        (&mut &*self.connection).write_all(head.as_bytes())?;
+        self.take_over(&head)?;
         if self.head.header("user-agent").is_some_and(|agent| agent.starts_with(READS_AHEAD)) {
             std::thread::sleep(HEAD_START);
         }
-        let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
-        Ok(std::mem::replace(&mut self.body, empty).into_rest())
+        Ok(self.take_rest())
     }
 
     /// Makes the connection one of another protocol. The result is what has come of that already.
@@ -278,13 +275,23 @@ impl<'c> Exchange<'c> {
         if !self.head.is_upgrade() || !asked.eq_ignore_ascii_case(protocol) {
             return Err(Fault::invalid(format!("header Upgrade {asked}: must be {protocol}")));
         }
+        self.take_over(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        ))?;
+        Ok(self.take_rest())
+    }
+
+    /// The last that is said of HTTP on the connection.
+    fn take_over(&mut self, head: &str) -> Outcome<()> {
         self.progress = Progress::Last;
         self.head.keeps_alive = false;
-        let head =
-            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
-        (&mut &*self.connection).write_all(head.as_bytes())?;
+        Ok((&mut &*self.connection).write_all(head.as_bytes())?)
+    }
+
+    /// What has come behind the head.
+    fn take_rest(&mut self) -> Vec<u8> {
         let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
-        Ok(std::mem::replace(&mut self.body, empty).into_rest())
+        std::mem::replace(&mut self.body, empty).into_rest()
     }
 
     /// The beginning of the next request, if there may be one on the connection.

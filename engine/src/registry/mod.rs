@@ -27,6 +27,7 @@ pub use certificate::Verification;
 use challenge::Challenge;
 pub use credential::{Credential, Credentials, Keeper};
 pub use download::{Download, download, download_trusted, is_url};
+pub use token::encode as percent_encode;
 pub use upload::Uploaded;
 
 use crate::digest::Digest;

@@ -9,6 +9,7 @@ use super::session::Session;
 use super::stat::{entry, mode};
 use super::status::{EXHAUSTED, Status, UNAVAILABLE, UNKNOWN};
 use crate::layer::tar::{Entry, EntryKind, Writer};
+use crate::registry::percent_encode;
 
 /// The call.
 const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
@@ -112,16 +113,7 @@ fn escaped<'a>(values: impl Iterator<Item = &'a str> + Clone) -> (Vec<String>, b
     if values.clone().all(|value| value.bytes().all(|byte| (b' '..0x7f).contains(&byte))) {
         return (values.map(str::to_string).collect(), false);
     }
-    let escape = |value: &str| {
-        let byte = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        };
-        value.bytes().map(byte).collect()
-    };
-    (values.map(escape).collect(), true)
+    (values.map(percent_encode).collect(), true)
 }
 
 /// A few small files of a folder, through links among them; those that are not there are left out.
