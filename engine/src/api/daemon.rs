@@ -1,5 +1,6 @@
 //! What all requests share: the store, and what the daemon was told. It owns no state: everything is in the store and the kernel.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub struct Daemon {
     pub builds: Builds,
     /// When it was swept last.
     swept: Mutex<Option<Instant>>,
+    /// Whether it is to be swept behind an answer.
+    is_sweep_due: AtomicBool,
 }
 
 impl Daemon {
@@ -51,6 +54,7 @@ impl Daemon {
             terminals: Terminals::default(),
             builds,
             swept: Mutex::new(None),
+            is_sweep_due: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +67,18 @@ impl Daemon {
                 warn(&error);
             }
             *swept = Some(Instant::now());
+        }
+    }
+
+    /// The same when the request at hand has been answered, for those whose answer does not depend on it.
+    pub fn sweep_later(&self) {
+        self.is_sweep_due.store(true, Ordering::Relaxed);
+    }
+
+    /// Does what [`Daemon::sweep_later`] has put off.
+    pub fn sweep_if_due(&self) {
+        if self.is_sweep_due.swap(false, Ordering::Relaxed) {
+            self.sweep();
         }
     }
 

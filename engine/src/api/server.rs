@@ -209,7 +209,7 @@ impl Server {
             let parked = answer(&shared, connection, head, rest);
             shared.give_back(parked);
             // Nobody waits for it.
-            shared.daemon.sweep();
+            shared.daemon.sweep_if_due();
         };
         let builder = std::thread::Builder::new().stack_size(STACK);
         if builder.spawn(work).is_err() {

@@ -66,6 +66,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = query.filters(&FILTERS)?;
     let limit = query.number::<i64>("limit")?.filter(|limit| *limit > 0);
     let all = query.is_set("all") || limit.is_some() || filters.has("status") || filters.has("exited");
+    daemon.sweep_later();
     let store = &daemon.store;
     check(&filters)?;
     let images = ancestors(store, &filters)?;
