@@ -296,9 +296,8 @@ fn api(
     folders: &Folders,
     contenders: &mut Vec<Contender>,
 ) -> Result<(Vec<Line>, Vec<Figure>)> {
-    let docker = contenders.pop_if(|engine| engine.name == contender::DOCKER);
     let mut served = vec![Contender::boxd(program, folders)?];
-    served.extend(docker);
+    served.extend(contenders.pop_if(|engine| engine.name == contender::DOCKER));
     let measured = api::measure(course, &mut served);
     contenders.extend(served.drain(1..));
     measured
