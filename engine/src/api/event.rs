@@ -7,8 +7,8 @@ use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply, Stream};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
-use crate::command::{describe_event, is_labelled, is_of_image};
-use crate::store::{Event, EventKind};
+use crate::command::{EVENT_FILTERS, describe_event, is_labelled, is_meant};
+use crate::store::Event;
 use crate::time::Moment;
 
 const FILTERS: [&str; 15] = [
@@ -69,18 +69,8 @@ fn show(event: &Event, filters: &Filters, stream: &mut Stream<'_>) -> Outcome<()
 }
 
 fn is_wanted(event: &Event, filters: &Filters) -> bool {
-    let is_it = |kind: EventKind, value: &str| {
-        let is_named = event.attributes.get("name").is_some_and(|name| name == value);
-        event.kind == kind && (is_named || event.id.starts_with(value))
-    };
-    let action = event.action.split(':').next();
     let none_of = ["config", "daemon", "node", "plugin", "secret", "service"];
-    filters.any("type", |value| event.kind.name() == value)
-        && filters.any("event", |value| action == Some(value) || event.action == value)
-        && filters.any("container", |value| is_it(EventKind::Container, value))
-        && filters.any("volume", |value| is_it(EventKind::Volume, value))
-        && filters.any("network", |value| is_it(EventKind::Network, value))
-        && filters.any("image", |value| is_of_image(event, value))
+    EVENT_FILTERS.iter().all(|name| filters.any(name, |value| is_meant(event, name, value)))
         && filters.all("label", |value| is_labelled(&event.attributes, value))
         && filters.any("scope", |value| value == "local")
         && none_of.iter().all(|name| !filters.has(name))

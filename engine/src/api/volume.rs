@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
-use crate::command::{is_labelled, note_volume, prune_volumes, volumes_in_use};
+use crate::command::{is_labelled, prune_volumes, volumes_in_use};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::Kind;
 use crate::store::{Store, VolumeRecord};
@@ -87,7 +87,7 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             volumes.make(name, &body.labels)?
         }
     };
-    note_volume(&daemon.store, &record.name, "create");
+    daemon.store.events().note_volume(&record.name, "create");
     Ok(Reply::Json(201, document(&daemon.store, &record)))
 }
 
@@ -112,7 +112,7 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         Err(error) if error.kind() == Kind::NotFound => {}
         removed => removed?,
     }
-    note_volume(&daemon.store, name, "destroy");
+    daemon.store.events().note_volume(name, "destroy");
     Ok(Reply::Empty(204))
 }
 

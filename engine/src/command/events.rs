@@ -81,26 +81,27 @@ fn show(event: &Event, filters: &Filters, format: &Format) -> Result<bool> {
 }
 
 fn is_wanted(event: &Event, filters: &Filters) -> bool {
-    let is_it = |kind: EventKind, value: &str| {
-        let name = event.attributes.get("name").is_some_and(|name| name == value);
-        event.kind == kind && (name || event.id.starts_with(value))
-    };
-    filters.any("type", |value| event.kind.name() == value)
-        && filters
-            .any("event", |value| event.action.split(':').next() == Some(value) || event.action == value)
-        && filters.any("container", |value| is_it(EventKind::Container, value))
-        && filters.any("volume", |value| is_it(EventKind::Volume, value))
-        && filters.any("network", |value| is_it(EventKind::Network, value))
-        && filters.any("image", |value| is_of_image(event, value))
+    EVENT_FILTERS.iter().all(|name| filters.any(name, |value| is_meant(event, name, value)))
         && filters.all("label", |value| super::filter::is_labelled(&event.attributes, value))
 }
 
-/// Whether something happens to an image, or to a container that is made of it.
-pub fn is_of_image(event: &Event, image: &str) -> bool {
-    let is_called = |attribute: &str| event.attributes.get(attribute).is_some_and(|name| name == image);
-    match event.kind {
-        EventKind::Image => event.id == image || is_called("name"),
-        _ => is_called("image"),
+/// Filters of which one value must fit.
+pub const EVENT_FILTERS: [&str; 6] = ["type", "event", "container", "image", "volume", "network"];
+
+/// Whether a value of one of these filters fits.
+pub fn is_meant(event: &Event, filter: &str, value: &str) -> bool {
+    let is_called = |attribute: &str| event.attributes.get(attribute).is_some_and(|name| name == value);
+    let is_it = |kind| event.kind == kind && (is_called("name") || event.id.starts_with(value));
+    match filter {
+        "type" => event.kind.name() == value,
+        "event" => event.action.split(':').next() == Some(value) || event.action == value,
+        "container" => is_it(EventKind::Container),
+        "volume" => is_it(EventKind::Volume),
+        "network" => is_it(EventKind::Network),
+        // Also what happens to containers that are made of it.
+        "image" if event.kind == EventKind::Image => event.id == value || is_called("name"),
+        "image" => is_called("image"),
+        _ => false,
     }
 }
 

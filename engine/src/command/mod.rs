@@ -71,7 +71,7 @@ use std::ffi::OsString;
 pub use arguments::{Arguments, Command, Flag, Global, Request, Serve, Topic};
 pub use builder::prune_builds;
 pub use daemon::DAEMON;
-pub use events::{is_of_image, message as describe_event};
+pub use events::{EVENT_FILTERS, is_meant, message as describe_event};
 pub use filter::is_labelled;
 pub use image_filter::Filter as ImageFilter;
 pub use image_inspect::describe as describe_image;
@@ -87,7 +87,7 @@ use stdout::print;
 pub use system::describe as describe_system;
 pub use table::human_size;
 pub use top::processes_table;
-pub use volume::{note as note_volume, prune_volumes, volumes_in_use};
+pub use volume::{prune_volumes, volumes_in_use};
 
 use crate::container::{Outcome, Swept, sweep};
 use crate::error::{Error, Kind, Result, STATUS};

@@ -1,6 +1,6 @@
 //! rmi: names of images, and what nothing leads to any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::images::repository_and_tag;
 use super::{Arguments, Command, Flag, Global, print, say};
@@ -106,14 +106,13 @@ pub fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<Imag
 
 /// Writes down which images are gone.
 pub fn note_deleted(store: &Store, gone: &ImagesGone, records: &[ImageRecord]) {
-    let ids: BTreeSet<String> = records.iter().map(|record| record.id.to_string()).collect();
-    for record in ids
-        .iter()
-        .filter(|id| gone.deleted.contains(id))
-        .filter_map(|id| records.iter().find(|record| record.id.to_string() == *id))
-    {
-        // It has no name any more.
-        store.events().note_image(&ImageRecord { name: record.id.to_string(), ..record.clone() }, "delete");
+    let images: BTreeMap<ImageId, &ImageRecord> = records.iter().map(|record| (record.id, record)).collect();
+    for (id, record) in images {
+        let id = id.to_string();
+        if gone.deleted.contains(&id) {
+            // It has no name any more.
+            store.events().note_image(&ImageRecord { name: id, ..record.clone() }, "delete");
+        }
     }
 }
 

@@ -117,7 +117,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             store.volumes().make(name, &labels(arguments)?)?
         }
     };
-    note(&store, &record.name, "create");
+    store.events().note_volume(&record.name, "create");
     print(&format!("{}\n", record.name))
 }
 
@@ -214,7 +214,7 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
             Err(error) if error.kind() == Kind::NotFound && is_gone_well => Ok(()),
             removed => {
                 removed?;
-                note(&store, name, "destroy");
+                store.events().note_volume(name, "destroy");
                 Ok(())
             }
         }
@@ -254,15 +254,10 @@ pub fn prune_volumes(store: &Store, all: bool, filter: &PruneFilter) -> Result<(
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
             removed => {
                 freed += removed?;
-                note(store, &name, "destroy");
+                store.events().note_volume(&name, "destroy");
                 names.push(name);
             }
         }
     }
     Ok((names, freed))
-}
-
-/// Writes down what happens to a volume.
-pub fn note(store: &Store, name: &str, action: &str) {
-    store.events().note_volume(name, action);
 }

@@ -1,6 +1,7 @@
 //! The root of a container, where it can be reached: by a process that runs in it, or as an overlay that is made once more.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::layer::{create_beneath, open_beneath};
-use std::os::unix::ffi::OsStrExt;
 
 /// `CLONE_NEWUSER`, `CLONE_NEWNS`.
 const NEW_USER: u32 = 0x1000_0000;

@@ -213,37 +213,22 @@ pub fn parse_line(line: &[u8]) -> Option<(Moment, Stream, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scratch::Scratch;
     use super::super::{LogReader, Tail};
     use super::*;
 
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let folder = std::env::temp_dir().join(format!("box-json-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            Folder(folder)
-        }
-
-        fn writer(&self, bounds: LogBounds, attributes: &[(&str, &str)]) -> JsonWriter {
-            let attributes =
-                attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-            let subject = LogSubject {
-                id: "0".into(),
-                name: "web".into(),
-                image: "busybox".into(),
-                tag: "web".into(),
-                has_tag: false,
-                attributes,
-            };
-            JsonWriter::new(json_file(&self.0, "0"), bounds, &subject)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
-        }
+    fn writer(folder: &Scratch, bounds: LogBounds, attributes: &[(&str, &str)]) -> JsonWriter {
+        let attributes =
+            attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let subject = LogSubject {
+            id: "0".into(),
+            name: "web".into(),
+            image: "busybox".into(),
+            tag: "web".into(),
+            has_tag: false,
+            attributes,
+        };
+        JsonWriter::new(json_file(&folder.0, "0"), bounds, &subject)
     }
 
     fn lines(reader: &mut LogReader) -> Vec<String> {
@@ -259,8 +244,8 @@ mod tests {
 
     #[test]
     fn lines_are_dockers() {
-        let folder = Folder::new("form");
-        let mut writer = folder.writer(LogBounds::default(), &[("app", "web")]);
+        let folder = Scratch::new("json-form");
+        let mut writer = writer(&folder, LogBounds::default(), &[("app", "web")]);
         writer.write(Stream::Stdout, b"a \"b\"\nhalf").unwrap();
         writer.write(Stream::Stderr, b"\xff\n").unwrap();
         writer.finish().unwrap();
@@ -274,9 +259,9 @@ mod tests {
 
     #[test]
     fn a_follower_misses_nothing_over_a_rotation() {
-        let folder = Folder::new("rotation");
+        let folder = Scratch::new("json-rotation");
         let path = json_file(&folder.0, "0");
-        let mut writer = folder.writer(LogBounds { size: 300, count: 3 }, &[]);
+        let mut writer = writer(&folder, LogBounds { size: 300, count: 3 }, &[]);
         let mut reader = LogReader::open_json(&path, true).unwrap();
         let mut seen = Vec::new();
         for number in 0..100 {
@@ -293,12 +278,12 @@ mod tests {
 
     #[test]
     fn what_a_killed_monitor_left_half_is_taken_away() {
-        let folder = Folder::new("half");
-        folder.writer(LogBounds::default(), &[]).write(Stream::Stdout, b"first\nlost\n").unwrap();
+        let folder = Scratch::new("json-half");
+        writer(&folder, LogBounds::default(), &[]).write(Stream::Stdout, b"first\nlost\n").unwrap();
         let path = json_file(&folder.0, "0");
         let length = std::fs::metadata(&path).unwrap().len();
         File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
-        folder.writer(LogBounds::default(), &[]).write(Stream::Stdout, b"second\n").unwrap();
+        writer(&folder, LogBounds::default(), &[]).write(Stream::Stdout, b"second\n").unwrap();
         let mut reader = LogReader::open_json(&path, false).unwrap();
         assert_eq!(lines(&mut reader), ["Stdout first\n", "Stdout second\n"]);
     }

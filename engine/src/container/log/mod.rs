@@ -9,6 +9,8 @@ mod lines;
 mod read;
 mod record;
 mod remote;
+#[cfg(test)]
+mod scratch;
 mod syslog;
 mod tag;
 mod tail;

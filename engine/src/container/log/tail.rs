@@ -122,28 +122,12 @@ fn open(path: &Path) -> Result<Option<(File, u64)>> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::path::PathBuf;
 
     use super::super::json_file::{JsonWriter, json_file};
+    use super::super::scratch::Scratch;
     use super::super::tag::LogSubject;
     use super::super::{LogBounds, LogWriter, Stream, Tail};
     use super::*;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let folder = std::env::temp_dir().join(format!("box-tail-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            Folder(folder)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
 
     /// What a program may write: pieces of lines of any length, of both streams, with few lines of the one.
     fn pieces(count: u32) -> impl Iterator<Item = (Stream, Vec<u8>)> {
@@ -182,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_those_of_all() {
-        let folder = Folder::new("numbered");
+        let folder = Scratch::new("tail-numbered");
         for bounds in [LogBounds::default(), LogBounds { size: 1 << 20, count: 4 }] {
             let mut number = 0;
             let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
@@ -205,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_of_dockers_files() {
-        let folder = Folder::new("json");
+        let folder = Scratch::new("tail-json");
         let path = json_file(&folder.0, "0");
         let subject = LogSubject {
             id: "0".into(),
@@ -226,7 +210,7 @@ mod tests {
     /// Its beginning could be anything.
     #[test]
     fn the_beginning_is_not_read() {
-        let folder = Folder::new("beginning");
+        let folder = Scratch::new("tail-beginning");
         let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
         writer.write(Stream::Stderr, b"early\n").unwrap();
         for number in 0..60_000 {

@@ -1,22 +1,8 @@
 //! What is written is read, over rotations and half records.
 
+use super::super::scratch::Scratch;
 use super::super::{LogBounds, LogWriter};
 use super::*;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("box-log-{}-{name}", std::process::id()));
-        Folder(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 fn lines(reader: &mut LogReader, tail: Tail) -> Vec<String> {
     let mut texts = Vec::new();
@@ -30,7 +16,7 @@ fn lines(reader: &mut LogReader, tail: Tail) -> Vec<String> {
 
 #[test]
 fn lines_come_whole_from_records_of_any_length() {
-    let folder = Folder::new("lines");
+    let folder = Scratch::new("lines");
     let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
     writer.write(Stream::Stdout, b"one\ntw").unwrap();
     writer.write(Stream::Stderr, b"wrong\n").unwrap();
@@ -51,7 +37,7 @@ fn lines_come_whole_from_records_of_any_length() {
 
 #[test]
 fn a_follower_misses_nothing_over_a_rotation() {
-    let folder = Folder::new("rotation");
+    let folder = Scratch::new("rotation");
     let bounds = LogBounds { size: 100, count: 3 };
     let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
     let mut reader = LogReader::open(&folder.0, true).unwrap();
@@ -70,7 +56,7 @@ fn a_follower_misses_nothing_over_a_rotation() {
 
 #[test]
 fn many_starts_lose_nothing() {
-    let folder = Folder::new("starts");
+    let folder = Scratch::new("starts");
     let bounds = LogBounds { size: 200, count: 3 };
     for number in 0..12 {
         LogWriter::open(&folder.0, bounds)
@@ -86,7 +72,7 @@ fn many_starts_lose_nothing() {
 
 #[test]
 fn a_file_that_cannot_be_made_is_tried_again() {
-    let folder = Folder::new("refused");
+    let folder = Scratch::new("refused");
     let bounds = LogBounds { size: 1, count: 3 };
     let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
     writer.write(Stream::Stdout, b"first\n").unwrap();
@@ -104,7 +90,7 @@ fn a_file_that_cannot_be_made_is_tried_again() {
 
 #[test]
 fn what_a_killed_monitor_left_half_is_passed_over() {
-    let folder = Folder::new("half");
+    let folder = Scratch::new("half");
     let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
     writer.write(Stream::Stdout, b"first\n").unwrap();
     writer.write(Stream::Stdout, b"lost\n").unwrap();
