@@ -292,6 +292,28 @@ fn what_goes_wrong_is_said() {
     assert_eq!(said.1, "no active session for session-alone");
 }
 
+/// They are compiled within one another, by a thread of boxd's.
+#[test]
+fn stages_that_need_one_another() {
+    let Some(room) = Room::new() else { return };
+    let client = Client::new(&room);
+    let stages = |count: usize| -> String {
+        let next = |number: usize| {
+            format!("FROM test AS s{number}\nCOPY --from=s{} /bin/busybox /copied\n", number - 1)
+        };
+        "FROM test AS s0\n".to_string() + &(1..count).map(next).collect::<String>()
+    };
+    for count in [101, 5000] {
+        let (outcome, _) = client.solve(&format!("many-{count}"), served(&stages(count), &[]), &[], None);
+        let said = &outcome.ended.1;
+        assert!(said.contains("more than 100 stages, each of which needs the next one"), "{said}");
+    }
+    let attributes = [("target", "s99"), ("build-arg:A", "b")];
+    let (outcome, _) = client.solve("hundred", served(&stages(100), &[]), &attributes, None);
+    outcome.ok();
+    assert_eq!(client.boxd.get("/_ping").status, 200);
+}
+
 #[test]
 fn secrets_are_asked_for() {
     let Some(room) = Room::new() else { return };
