@@ -258,15 +258,7 @@ impl Reader<'_> {
 
     fn take_while(&mut self, is_meant: impl Fn(char) -> bool) -> &str {
         let rest = &self.text[self.at..];
-        // Nearly all are of one byte.
-        let ascii = rest.bytes().position(|byte| !byte.is_ascii() || !is_meant(char::from(byte)));
-        let end = match ascii.map(|end| (end, rest.as_bytes()[end].is_ascii())) {
-            None => rest.len(),
-            Some((end, true)) => end,
-            Some((end, false)) => {
-                rest[end..].find(|letter| !is_meant(letter)).map_or(rest.len(), |more| end + more)
-            }
-        };
+        let end = rest.find(|letter| !is_meant(letter)).unwrap_or(rest.len());
         self.at += end;
         &rest[..end]
     }
