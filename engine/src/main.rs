@@ -11,7 +11,7 @@ mod unwind;
 use std::process::ExitCode;
 
 use pillbox_engine::api;
-use pillbox_engine::container::{keeper, monitor};
+use pillbox_engine::container::{keeper, monitor, own_cgroup};
 use pillbox_engine::inside;
 
 // A short command is slowed down by pages that a general heap maps and unmaps for thousands of small blocks.
@@ -29,7 +29,11 @@ fn main() -> ExitCode {
         return ExitCode::from(inside::main(arguments));
     }
     if keeper::is_called(program.as_deref()) {
-        return ExitCode::from(keeper::main());
+        return ExitCode::from(keeper::main(arguments));
+    }
+    if own_cgroup::is_called(program.as_deref()) {
+        own_cgroup::main(arguments);
+        return ExitCode::SUCCESS;
     }
     let mut arguments: Vec<_> = arguments.collect();
     if !api::stays(program.as_deref(), std::env::args_os()) {

@@ -106,7 +106,7 @@ pub use pillbox_netlink as netlink;
 pub use rustix::process::{Gid, Signal, Uid};
 pub use state::{Root, Status};
 #[doc(hidden)]
-pub use sys::in_background;
-#[doc(hidden)]
 pub use sys::process_end::own_all_children;
 pub use sys::surroundings::Surroundings;
+#[doc(hidden)]
+pub use sys::{Spawned, in_background, spawn_again};

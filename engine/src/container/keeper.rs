@@ -3,16 +3,15 @@
 //!
 //! It is this program once more. Its stdin is the terminal's master.
 
-use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
 
-use super::own_cgroup::OwnCgroup;
+use super::own_cgroup::{OwnCgroup, start};
 use crate::error::{Context, Result};
 
 /// The name by which the program is called for it.
@@ -23,12 +22,10 @@ const NAME: &str = "box-keeper";
 /// # Errors
 /// It cannot be started.
 pub fn keep_terminal(master: OwnedFd) -> Result<()> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).stdin(Stdio::from(master)).stdout(Stdio::null()).stderr(Stdio::null());
-    // Where box leads a session, its end sends a signal to the processes of its group.
-    command.process_group(0);
+    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    let streams = [master.as_fd(), null.as_fd(), null.as_fd()];
     // It is nobody's to wait for.
-    command.current_dir("/").spawn().map(drop).context(|| "start a process that keeps the terminal")
+    start(&[NAME.as_ref()], streams, None).map(drop).context(|| "start a process that keeps the terminal")
 }
 
 /// Whether the program was called for this, by its name.
@@ -37,21 +34,25 @@ pub fn is_called(program: Option<&OsStr>) -> bool {
 }
 
 /// What the program does when it was called for this; the result is its exit status.
-pub fn main() -> u8 {
-    // Whoever has called it may lead a session that ends.
-    let _ = rustix::process::setsid();
-    let _cgroup = OwnCgroup::enter(None);
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let cgroup = OwnCgroup::of_arguments(arguments);
+    let kept = rustix::process::chdir("/").and_then(|()| keep());
+    if let Some(cgroup) = cgroup {
+        cgroup.leave();
+    }
+    u8::from(kept.is_err())
+}
+
+/// Reads until nobody has it open any more.
+fn keep() -> std::result::Result<(), Errno> {
     let mut buffer = [0; 4096];
     loop {
         match rustix::io::read(stdin(), &mut buffer) {
             Ok(1..) | Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                if poll(&mut [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)], None).is_err() {
-                    return 1;
-                }
+                poll(&mut [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)], None)?;
             }
-            // Nobody has it open any more.
-            Ok(0) | Err(_) => return 0,
+            Ok(0) | Err(_) => return Ok(()),
         }
     }
 }

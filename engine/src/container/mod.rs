@@ -33,7 +33,7 @@ mod network;
 mod options;
 mod overlay;
 mod own;
-mod own_cgroup;
+pub mod own_cgroup;
 mod owners;
 mod pause;
 mod ports;

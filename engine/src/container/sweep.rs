@@ -65,18 +65,18 @@ fn put_away(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
     let progress = Progress::read(folder)?;
     let is_restarting = progress.exit.as_ref().is_some_and(|exit| exit.is_restarting);
     if is_restarting && !is_stopped(folder) {
-        start_again(store, folder, lock)
+        start_again(store, folder, &record, lock)
     } else if progress.started.is_none() || (progress.exit.is_some() && !record.auto_remove) {
         Ok(())
     } else if !record.is_foreground && Status::of_own(store, folder)?.is_alive() {
         // It runs, and its monitor was killed; what runs in the foreground ends with its command.
-        adopt(store, folder, lock)
+        adopt(store, folder, &record, lock)
     } else if record.auto_remove {
         Own { folder: folder.clone(), record, lock }.remove(store)
     } else {
         let reason = "its monitor was killed with it, so that nobody knows how it ended";
         match record_loss(store, folder, &record, reason)?.is_restarting {
-            true => start_again(store, folder, lock),
+            true => start_again(store, folder, &record, lock),
             false => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 //! of.
 
 use std::ffi::c_void;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
@@ -10,6 +10,9 @@ use rustix::process::Pid;
 
 /// Enough for a few frames and one small buffer.
 const STACK: usize = 64 * 1024;
+
+/// clone(2); linux-raw-sys has only the flags of 32 bits.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// Memory for a stack; only its address is used.
 #[repr(align(16))]
@@ -50,12 +53,13 @@ impl Drop for GuardedStack {
     }
 }
 
-/// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns
-/// when the child has left the memory, that is, when it executes a program or ends. Until then the caller is
-/// suspended (CLONE_VFORK), or runs `meanwhile`. The child's end raises no signal, unless it has executed a
-/// program by then (execve(2) sets the signal).
+/// clone3(2) with CLONE_VM and CLONE_PIDFD, in the caller's cgroup or in `cgroup`. `entry` runs in the child on
+/// `stack` (of `STACK` bytes). Returns when the child has left the memory, that is, when it executes a program
+/// or ends. Until then the caller is suspended (CLONE_VFORK), or runs `meanwhile`. The child's end raises no
+/// signal, unless it has executed a program by then (execve(2) sets the signal).
 pub(super) fn clone_shared(
     flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
     argument: *const c_void,
@@ -67,9 +71,11 @@ pub(super) fn clone_shared(
     // (set_tid_address(2)).
     let inside = AtomicU32::new(1);
     let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
+    let flags = flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits);
     let arguments = raw::clone_args {
         pidfd: &raw mut pidfd as u64,
-        ..arguments(flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits), stack, &inside)
+        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
+        ..arguments(flags | cgroup.map_or(0, |_| CLONE_INTO_CGROUP), stack, &inside)
     };
     // SAFETY: the child starts with `entry` on a stack of its own, and `entry` does not return, so that no
     // frame of the parent's is popped twice. This function returns when the child has executed a program or

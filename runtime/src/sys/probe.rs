@@ -86,8 +86,14 @@ fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Resul
     let state = Probe { run: Cell::new(Some(run)), result: Cell::new(Errno::CANCELED.raw_os_error()) };
     let blocked = SignalsBlocked::new();
     let stack = GuardedStack::map()?;
-    let (pid, pidfd) =
-        clone_shared(u64::from(flags), stack.bottom(), begin_probe, std::ptr::from_ref(&state).cast(), None)?;
+    let (pid, pidfd) = clone_shared(
+        u64::from(flags),
+        None,
+        stack.bottom(),
+        begin_probe,
+        std::ptr::from_ref(&state).cast(),
+        None,
+    )?;
     drop(blocked);
     // It has ended already, because the clone only returned afterwards.
     Spawned { pid, pidfd }.reap();

@@ -14,6 +14,11 @@ impl SignalsBlocked {
     pub(super) fn new() -> Self {
         SignalsBlocked(set_signal_mask(u64::MAX))
     }
+
+    /// The mask that dropping this brings back.
+    pub(super) fn before(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Drop for SignalsBlocked {

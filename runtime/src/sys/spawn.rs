@@ -60,6 +60,15 @@ pub struct Spawned {
 }
 
 impl Spawned {
+    /// Whether it has ended, which is collected then.
+    pub fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        !matches!(
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options),
+            Ok(None) | Err(Errno::INTR)
+        )
+    }
+
     /// Waits for its end, which must be near. `__WALL` is needed for a child that has not executed a program:
     /// its end raises no signal. One that has may already have been collected by an embedding program that
     /// waits for any child.
@@ -156,6 +165,7 @@ pub fn spawn(child: &Child<'_>, meanwhile: Option<&mut dyn FnMut()>) -> Result<S
     let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) = clone_shared(
         0,
+        None,
         stack.as_mut_ptr().cast(),
         begin,
         std::ptr::from_ref::<Child<'_>>(child).cast(),
@@ -185,7 +195,7 @@ pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) =
-        clone_shared(u64::from(namespaces), stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
+        clone_shared(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
     drop(blocked);
     Ok(Spawned { pid, pidfd })
 }

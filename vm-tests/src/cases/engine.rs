@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("box_stats", stats).needs(ALL),
     Case::new("box_update", update).needs(ALL),
     Case::new("box_restarts_after_out_of_memory", restarts_after_out_of_memory).needs(MEMORY),
+    Case::new("box_cgroup_of_monitors", cgroup_of_monitors).needs(PIDS),
 ];
 
 /// A store in memory and a root file system.
@@ -178,5 +179,28 @@ fn restarts_after_out_of_memory(guest: &Guest) -> Result<(), String> {
     wait_until("it is given up", || {
         Ok(store.field("{{.State.Status}} {{.RestartCount}} {{.State.OOMKilled}}")? == "exited 2 true")
     })?;
+    store.end()
+}
+
+/// Monitors are in a cgroup of their own, which goes with the last one.
+fn cgroup_of_monitors(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    for parent in [None, Some("/test-monitors")] {
+        let above = format!("/sys/fs/cgroup{}", parent.unwrap_or_default());
+        let folder = Path::new(&above).join("box-monitors");
+        let monitors =
+            || std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines().count();
+        let flags: Vec<&str> = parent.iter().flat_map(|parent| ["--cgroup-parent", parent]).collect();
+        store.start(&flags, "sleep 1000")?;
+        let fixed = ["run", "-d", "--rm", "--name", "two", "--network", "none"];
+        store.must(&[&fixed[..], &flags, &[&store.rootfs, "sleep", "1000"]].concat())?;
+        equal("monitors", monitors(), 2)?;
+        store.must(&["rm", "-f", "two"])?;
+        wait_until("the first monitor's end", || Ok(monitors() == 1))?;
+        store.must(&["rm", "-f", "one"])?;
+        wait_until("the cgroup's end", || Ok(!folder.exists()))?;
+        holds("the cgroup above has gone with it", parent.is_none() || !Path::new(&above).exists())?;
+    }
+    store.start(&[], "true")?;
     store.end()
 }

@@ -87,17 +87,21 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
         _ => Beginning::Make,
     };
     let (data, runtime, id) = (next()?, next()?, next()?);
+    let cgroup = OwnCgroup::of_arguments(arguments);
     let (lock, first) = take_stdio()?;
-    rustix::process::setsid().context(|| "a session of its own")?;
+    // So that a file system that was the command's can be unmounted.
+    std::env::set_current_dir("/").context(|| "/")?;
     let user = rustix::process::geteuid();
     let (data, runtime) = (Some(data.into()), Some(runtime.into()));
     let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
-    // As long as it lives.
-    let _cgroup = OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
     let monitored = Monitored { store, folder, record, lock: Some(lock), overlay: None };
-    life::live(monitored, beginning, first)
+    let lived = life::live(monitored, beginning, first);
+    if let Some(cgroup) = cgroup {
+        cgroup.leave();
+    }
+    lived
 }
 
 /// The container of a monitor.

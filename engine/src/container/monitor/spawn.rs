@@ -1,15 +1,19 @@
 //! Starting a monitor, and reaching one that is there.
 
-use std::os::fd::OwnedFd;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pillbox::Spawned;
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
 use crate::container::own::{Own, remove_volumes};
+use crate::container::own_cgroup::start;
+use crate::container::record::ContainerRecord;
 use crate::container::rename::disclaim_names;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
@@ -19,50 +23,64 @@ use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 /// # Errors
 /// It cannot be started.
 pub fn start_monitor(store: &Store, own: Own) -> Result<UnixStream> {
-    let Own { folder, record: _, lock } = own;
-    spawn(store, &folder.id, lock, Beginning::Make)
+    let Own { folder, record, lock } = own;
+    spawn(store, &folder.id, &record, lock, Beginning::Make)
 }
 
 /// Starts a monitor for a container that runs and whose own was killed.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn adopt(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
-    spawn(store, &folder.id, lock, Beginning::Adopt).map(drop)
+pub fn adopt(store: &Store, folder: &ContainerFolder, record: &ContainerRecord, lock: Lock) -> Result<()> {
+    spawn(store, &folder.id, record, lock, Beginning::Adopt).map(drop)
 }
 
 /// Starts a monitor for a container that is to be started again, and whose own was killed before it did.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn start_again(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
-    spawn(store, &folder.id, lock, Beginning::Again).map(drop)
+pub fn start_again(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: &ContainerRecord,
+    lock: Lock,
+) -> Result<()> {
+    spawn(store, &folder.id, record, lock, Beginning::Again).map(drop)
 }
 
-fn spawn(store: &Store, id: &ContainerId, lock: Lock, beginning: Beginning) -> Result<UnixStream> {
+fn spawn(
+    store: &Store,
+    id: &ContainerId,
+    record: &ContainerRecord,
+    lock: Lock,
+    beginning: Beginning,
+) -> Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair().context(|| "a pair of sockets")?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).arg(beginning.name());
-    command.arg(&store.place().data).arg(&store.place().runtime).arg(id.as_str());
-    command.stdin(Stdio::from(OwnedFd::from(lock))).stdout(Stdio::from(OwnedFd::from(theirs)));
-    command.stderr(Stdio::null()).current_dir("/");
-    let child = command.spawn().context(|| "start a monitor")?;
+    let place = store.place();
+    let arguments = [NAME, beginning.name()].map(OsStr::new);
+    let arguments =
+        [&arguments[..], &[place.data.as_os_str(), place.runtime.as_os_str(), id.as_str().as_ref()]];
+    let lock = OwnedFd::from(lock);
+    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    let streams = [lock.as_fd(), theirs.as_fd(), null.as_fd()];
+    let parent = record.options.namespaces.cgroup_parent.as_deref();
+    let monitor = start(&arguments.concat(), streams, parent).context(|| "start a monitor")?;
     reap();
-    unreaped().push(child);
+    unreaped().push(monitor);
     Ok(ours)
 }
 
 /// Monitors that this process has started. Nobody waits for their ends, but whoever lives on is to see to it that nothing is left
 /// of them.
-static UNREAPED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static UNREAPED: Mutex<Vec<Spawned>> = Mutex::new(Vec::new());
 
-fn unreaped() -> MutexGuard<'static, Vec<Child>> {
+fn unreaped() -> MutexGuard<'static, Vec<Spawned>> {
     UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Forgets monitors that have ended.
 pub fn reap() {
-    unreaped().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    unreaped().retain(|monitor| !monitor.has_ended());
 }
 
 /// Whether there are monitors that this process has started.
