@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -68,15 +69,20 @@ pub(super) fn read_own(path: &Path, caller: Uid) -> Option<Vec<u8>> {
 }
 
 fn read_all(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(4096);
-    loop {
-        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
-        // Less than there was room for is all there is.
-        if text.len() < text.capacity() {
-            return Ok(text);
-        }
+    // On the stack: where the heap gives memory back, one of this size is mapped and unmapped for each file.
+    let mut first = [MaybeUninit::uninit(); 4096];
+    let (mut text, room) = rustix::io::retry_on_intr(|| {
+        let (read, room) = rustix::io::read(&file, &mut first)?;
+        Ok((read.to_vec(), room.len()))
+    })?;
+    // Less than there was room for is all there is.
+    let mut is_whole = room > 0;
+    while !is_whole {
         text.reserve(text.len());
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
+        is_whole = text.len() < text.capacity();
     }
+    Ok(text)
 }
 
 /// Syncs the folder of a path, so that a rename there survives.
