@@ -89,12 +89,6 @@ pub fn call(name: &str, values: &[Value]) -> Result<Value> {
         ("gt", [one, other, ..]) => compare(name, one, other)?.is_gt().into(),
         ("ge", [one, other, ..]) => compare(name, one, other)?.is_ge().into(),
         ("not", [value, ..]) => (!is_true(value)).into(),
-        ("and", values) => {
-            values.iter().find(|value| !is_true(value)).or(values.last()).cloned().unwrap_or_default()
-        }
-        ("or", values) => {
-            values.iter().find(|value| is_true(value)).or(values.last()).cloned().unwrap_or_default()
-        }
         (_, values) => all(values).into(),
     })
 }
@@ -174,7 +168,10 @@ fn printf(format: &str, values: &[Value]) -> Result<String> {
 fn worded(verb: char, flags: &str, value: &Value) -> Result<String> {
     let no_number = || Error::invalid(format!("printf: %{verb}: {value} is no number"));
     match verb {
-        's' | 'v' => Ok(shown(value)),
+        's' | 'v' => {
+            let most = flags.split_once('.').map_or(Ok(usize::MAX), |(_, most)| size(most))?;
+            Ok(shown(value).chars().take(most).collect())
+        }
         'q' => Ok(Value::from(shown(value)).to_string()),
         'd' => value.as_i64().map(|number| number.to_string()).ok_or_else(no_number),
         'x' => match value {

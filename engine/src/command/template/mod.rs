@@ -2,6 +2,8 @@
 
 mod function;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 pub use parse::parse;
 use serde_json::Value;
@@ -18,10 +20,14 @@ pub enum Part {
     Show(Expression),
     /// The same for each member, or else.
     Range { of: Expression, names: Vec<String>, each: Vec<Part>, otherwise: Vec<Part> },
-    /// One or the other.
-    If { condition: Expression, then: Vec<Part>, otherwise: Vec<Part> },
+    /// One or the other. The value may have a name there.
+    If { condition: Expression, name: Option<String>, then: Vec<Part>, otherwise: Vec<Part> },
     /// From where something stands that is not empty, or else.
-    With { of: Expression, then: Vec<Part>, otherwise: Vec<Part> },
+    With { of: Expression, name: Option<String>, then: Vec<Part>, otherwise: Vec<Part> },
+    /// A name for a value until the end of the block.
+    Declare(String, Expression),
+    /// Another value for a name.
+    Assign(String, Expression),
 }
 
 /// What has a value.
@@ -29,6 +35,8 @@ pub enum Part {
 pub enum Expression {
     /// `.A.B`, `$name.A`: from a variable, or from where the template stands.
     Field(Option<String>, Vec<String>),
+    /// `(A).B.C`: from what stands in brackets.
+    Inner(Box<Expression>, Vec<String>),
     /// A text, a number.
     Literal(Value),
     /// `.Label "name"`, which is Docker's.
@@ -51,13 +59,16 @@ enum Filling {
     Heads,
 }
 
-/// The values of names, and where the template stands.
+/// Where the template stands.
+#[derive(Clone, Copy)]
 struct Scope<'a> {
     filling: Filling,
     labels: &'a Value,
     dot: &'a Value,
-    names: Vec<(&'a str, Value)>,
 }
+
+/// The values of names, the innermost last.
+type Names<'a> = Vec<(&'a str, Value)>;
 
 /// Fills a template in.
 ///
@@ -86,57 +97,97 @@ pub fn fill_heads(parts: &[Part], heads: &Value) -> Result<String> {
 fn fill_with(parts: &[Part], row: &Value, filling: Filling) -> Result<String> {
     let mut row = row.clone();
     let labels = row.as_object_mut().and_then(|row| row.remove(LABELS)).unwrap_or_default();
-    fill_in(parts, &Scope { filling, labels: &labels, dot: &row, names: vec![("$", row.clone())] })
+    block(parts, Scope { filling, labels: &labels, dot: &row }, &mut vec![("$", row.clone())])
 }
 
-fn fill_in(parts: &[Part], scope: &Scope<'_>) -> Result<String> {
+/// Parts of a block, whose names are nobody's behind it.
+fn block<'a>(parts: &'a [Part], scope: Scope<'_>, names: &mut Names<'a>) -> Result<String> {
+    let outer = names.len();
+    let text = fill_in(parts, scope, names);
+    names.truncate(outer);
+    text
+}
+
+fn fill_in<'a>(parts: &'a [Part], scope: Scope<'_>, names: &mut Names<'a>) -> Result<String> {
     let mut text = String::new();
     for part in parts {
-        text += &match part {
-            Part::Text(part) => part.clone(),
+        match part {
+            Part::Text(part) => text += part,
             Part::Show(expression) => {
-                let shown = shown(&value(expression, scope)?);
-                if scope.filling == Filling::Row { shown } else { message::line(&shown).into_owned() }
-            }
-            Part::If { condition, then, otherwise } => {
-                let branch = if is_true(&value(condition, scope)?) { then } else { otherwise };
-                fill_in(branch, scope)?
-            }
-            Part::With { of, then, otherwise } => match value(of, scope)? {
-                value if is_true(&value) => {
-                    fill_in(then, &Scope { dot: &value, names: scope.names.clone(), ..*scope })?
+                let shown = shown(&value(expression, scope, names)?);
+                match scope.filling {
+                    Filling::Row => text += &shown,
+                    Filling::Cells | Filling::Heads => text += &message::line(&shown),
                 }
-                _ => fill_in(otherwise, scope)?,
-            },
-            Part::Range { of, names, each, otherwise } => {
-                let members = match value(of, scope)? {
+            }
+            Part::Declare(name, expression) => {
+                let value = value(expression, scope, names)?;
+                names.push((name, value));
+            }
+            Part::Assign(name, expression) => {
+                let value = value(expression, scope, names)?;
+                let found = names.iter_mut().rev().find(|(known, _)| known == name);
+                found.ok_or_else(|| unknown(name))?.1 = value;
+            }
+            Part::If { condition, name, then, otherwise } => {
+                let condition = value(condition, scope, names)?;
+                text += &branch(&condition, scope, name.as_deref(), [then, otherwise], names)?;
+            }
+            Part::With { of, name, then, otherwise } => {
+                let value = value(of, scope, names)?;
+                let inner = if is_true(&value) { Scope { dot: &value, ..scope } } else { scope };
+                text += &branch(&value, inner, name.as_deref(), [then, otherwise], names)?;
+            }
+            Part::Range { of, names: members_names, each, otherwise } => {
+                let members = match value(of, scope, names)? {
                     // What stands above it has none.
                     Value::String(_) if scope.filling == Filling::Heads => Vec::new(),
                     value => members(&value)?,
                 };
-                match members.is_empty() {
-                    true => fill_in(otherwise, scope)?,
-                    false => repeat(each, names, &members, scope)?,
-                }
+                text += &match members.is_empty() {
+                    true => block(otherwise, scope, names)?,
+                    false => repeat(each, members_names, members, scope, names)?,
+                };
             }
-        };
+        }
     }
     Ok(text)
 }
 
-fn repeat(each: &[Part], names: &[String], members: &[(Value, Value)], scope: &Scope<'_>) -> Result<String> {
-    let one = |(key, member): &(Value, Value)| {
-        let mut inner = scope.names.clone();
+/// The first one if the value is true, which has a name in both.
+fn branch<'a>(
+    value: &Value,
+    scope: Scope<'_>,
+    name: Option<&'a str>,
+    [then, otherwise]: [&'a [Part]; 2],
+    names: &mut Names<'a>,
+) -> Result<String> {
+    let outer = names.len();
+    names.extend(name.map(|name| (name, value.clone())));
+    let text = block(if is_true(value) { then } else { otherwise }, scope, names);
+    names.truncate(outer);
+    text
+}
+
+fn repeat<'a>(
+    each: &'a [Part],
+    own: &'a [String],
+    members: Vec<(Value, Value)>,
+    scope: Scope<'_>,
+    names: &mut Names<'a>,
+) -> Result<String> {
+    let outer = names.len();
+    let one = |(key, member): (Value, Value)| {
         // One name is the value's, of two the first is the key's.
-        if let [.., name] = names {
-            inner.push((name, member.clone()));
+        match own {
+            [name, of_value] => names.extend([(name.as_str(), key), (of_value.as_str(), member.clone())]),
+            own => names.extend(own.iter().map(|name| (name.as_str(), member.clone()))),
         }
-        if let [name, _] = names {
-            inner.push((name, key.clone()));
-        }
-        fill_in(each, &Scope { dot: member, names: inner, ..*scope })
+        let text = block(each, Scope { dot: &member, ..scope }, names);
+        names.truncate(outer);
+        text
     };
-    members.iter().map(one).collect()
+    members.into_iter().map(one).collect()
 }
 
 fn members(value: &Value) -> Result<Vec<(Value, Value)>> {
@@ -152,19 +203,39 @@ fn members(value: &Value) -> Result<Vec<(Value, Value)>> {
     }
 }
 
-fn value(expression: &Expression, scope: &Scope<'_>) -> Result<Value> {
+fn value(expression: &Expression, scope: Scope<'_>, names: &Names<'_>) -> Result<Value> {
     match expression {
         Expression::Literal(value) => Ok(value.clone()),
-        Expression::Field(name, path) => field(name.as_deref(), path, scope),
+        Expression::Field(None, path) => field(scope.dot, path, scope),
+        Expression::Field(Some(name), path) => {
+            let found = names.iter().rev().find(|(known, _)| known == name);
+            field(&found.ok_or_else(|| unknown(name))?.1, path, scope)
+        }
+        Expression::Inner(inner, path) => match value(inner, scope, names)? {
+            // What is above a column is no row's value.
+            value if scope.filling == Filling::Heads => Ok(value),
+            value => field(&value, path, scope),
+        },
         Expression::Label(name) => {
-            let name = shown(&value(name, scope)?);
+            let name = shown(&value(name, scope, names)?);
             Ok(match scope.filling {
                 Filling::Heads => name.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ").into(),
                 Filling::Row | Filling::Cells => scope.labels.get(name).cloned().unwrap_or_else(|| "".into()),
             })
         }
+        // What stands behind the one that decides is not looked at: it may be a field of what is not there.
+        Expression::Call(name, values) if matches!(name.as_str(), "and" | "or") => {
+            let mut last = Value::Null;
+            for one in values {
+                last = value(one, scope, names)?;
+                if is_true(&last) == (name == "or") {
+                    break;
+                }
+            }
+            Ok(last)
+        }
         Expression::Call(name, values) => {
-            let values = values.iter().map(|one| value(one, scope)).collect::<Result<Vec<_>>>()?;
+            let values = values.iter().map(|one| value(one, scope, names)).collect::<Result<Vec<_>>>()?;
             match scope.filling {
                 Filling::Heads if function::is_dockers(name) => {
                     Ok(values.into_iter().next().unwrap_or_default())
@@ -175,14 +246,8 @@ fn value(expression: &Expression, scope: &Scope<'_>) -> Result<Value> {
     }
 }
 
-fn field(name: Option<&str>, path: &[String], scope: &Scope<'_>) -> Result<Value> {
-    let mut value = match name {
-        None => scope.dot,
-        Some(name) => {
-            let found = scope.names.iter().rev().find(|(known, _)| *known == name);
-            &found.ok_or_else(|| Error::invalid(format!("{name}: there is no such variable")))?.1
-        }
-    };
+fn field(value: &Value, path: &[String], scope: Scope<'_>) -> Result<Value> {
+    let mut value = value;
     for name in path {
         value = match value.get(name) {
             Some(value) => value,
@@ -193,6 +258,10 @@ fn field(name: Option<&str>, path: &[String], scope: &Scope<'_>) -> Result<Value
         };
     }
     Ok(value.clone())
+}
+
+fn unknown(name: &str) -> Error {
+    Error::invalid(format!("{name}: there is no such variable"))
 }
 
 fn missing(value: &Value, name: &str) -> Error {
@@ -224,116 +293,5 @@ fn shown(value: &Value) -> String {
             format!("map[{}]", members.collect::<Vec<_>>().join(" "))
         }
         value => value.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn row() -> Value {
-        json!({
-            "ID": "1",
-            "Name": "two words",
-            "State": {"Pid": 7, "Running": true},
-            "Args": ["a", "b"],
-            "Networks": {"one": {"IP": "10.0.0.2"}, "two": {"IP": ""}},
-            "Labels": {"com.example/x": "y"},
-            "Label": {"com.docker.compose.project": "web"},
-        })
-    }
-
-    fn show(text: &str) -> String {
-        parse(text).and_then(|parts| fill(&parts, &row())).unwrap_or_else(|error| error.to_string())
-    }
-
-    #[test]
-    fn templates_of_docker() {
-        assert_eq!(show("{{.ID}}: {{ .State.Pid }} {{json .State}}"), "1: 7 {\"Pid\":7,\"Running\":true}");
-        assert_eq!(show("{{range .Networks}}{{.IP}};{{end}}"), "10.0.0.2;;");
-        assert_eq!(
-            show("{{range $name, $net := .Networks}}{{$name}}={{$net.IP}} {{end}}"),
-            "one=10.0.0.2 two= "
-        );
-        assert_eq!(show("{{index .Labels \"com.example/x\"}}{{index .Labels `none`}}"), "y");
-        assert_eq!(show("{{index .Args 1}} {{len .Args}} {{join .Args \",\"}} {{.Args}}"), "b 2 a,b [a b]");
-        assert_eq!(show("{{if .State.Running}}up{{else}}down{{end}}"), "up");
-        assert_eq!(show("{{if eq .ID \"2\"}}two{{else if (eq .ID \"1\")}}one{{end}}"), "one");
-        assert_eq!(show("{{range .Args -}}  {{upper . | println}}{{- end}}{{$.ID}}"), "A\nB\n1");
-        assert_eq!(
-            show("{{with .State}}{{.Pid}}{{end}}{{with .Labels.x}}{{else}}-{{end}}"),
-            "there is no field x: there are com.example/x"
-        );
-        assert_eq!(show("{{with .State}}{{.Pid}}{{end}}{{with index .Labels \"x\"}}{{else}}-{{end}}"), "7-");
-        assert_eq!(show("{{/* nothing */}}{{json \"}}|\" }}"), "\"}}|\"");
-        assert_eq!(show("{{.Label \"com.docker.compose.project\"}}{{.Label \"none\"}}"), "web");
-    }
-
-    #[test]
-    fn functions_of_docker() {
-        assert_eq!(
-            show("{{title .Name}} {{lower \"ABC\"}} {{split .Name \" \"}}"),
-            "Two Words abc [two words]"
-        );
-        assert_eq!(
-            show("[{{pad .ID 1 2}}] [{{truncate .Name 5}}] {{(index (split .Name \" \") 1)}}"),
-            "[ 1  ] [two w] words"
-        );
-        assert_eq!(
-            show("{{printf \"%-5s|%5d|%q|%v|%%|%03d\" .ID .State.Pid .Name .Args 7}}"),
-            "1    |    7|\"two words\"|[a b]|%|007"
-        );
-        assert_eq!(
-            show("{{println .ID \"x\"}}{{print .ID 2}}{{gt .State.Pid 6}}{{slice .Name 4 6}}"),
-            "1 x\n1 2truewo"
-        );
-        assert_eq!(show("{{printf \"%d\" .Name}}"), "printf: %d: \"two words\" is no number");
-    }
-
-    #[test]
-    fn heads_are_the_names_of_columns() {
-        let heads = |text: &str| fill_heads(&parse(text).unwrap(), &json!({"ID": "CONTAINER ID"})).unwrap();
-        assert_eq!(
-            heads("{{.ID}}\t{{upper .Status}}\t{{.Label \"com.example.my-name\"}}"),
-            "CONTAINER ID\tSTATUS\tmy name"
-        );
-        assert_eq!(heads("{{json .ID}}{{range .Names}}{{.}}{{end}}"), "CONTAINER ID");
-        let cells = fill_cells(&parse("{{.A}}\t{{.B}}").unwrap(), &json!({"A": "a\tb", "B": "c\nd"}));
-        assert_eq!(cells.unwrap(), "a\\tb\tc\\nd");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        assert_eq!(
-            show("{{.None}}"),
-            "there is no field None: there are Args, ID, Labels, Name, Networks, State"
-        );
-        assert_eq!(show("{{.State.Pid.x}}"), "there is no field x: there are none");
-        assert_eq!(show("{{.ID"), "a }} is missing");
-        assert_eq!(show("{{range .Args}}"), "{{end}} is missing");
-        assert_eq!(show("{{end}}"), "{{end}} without a beginning");
-        assert!(
-            show("{{twist .ID}}")
-                .starts_with("twist: there are fields such as {{.ID}}, and range, if, with, json")
-        );
-        assert_eq!(show("{{index .Args}}"), "{{index .Args}}: a value is missing");
-        assert_eq!(show("{{.ID .ID}}"), "{{.ID .ID}}: must be one value, or a function with values");
-        assert_eq!(show("{{$x}}"), "$x: there is no such variable");
-    }
-
-    #[test]
-    fn what_is_nested_too_deep_is_refused() {
-        let deep = "nested deeper than 100 levels";
-        let cases = [
-            format!("{}{}", "{{if .ID}}".repeat(50_000), "{{end}}".repeat(50_000)),
-            format!("{{{{if .ID}}}}{}{{{{end}}}}", "{{else if .ID}}".repeat(50_000)),
-            format!("{{{{{}.ID{}}}}}", "(".repeat(50_000), ")".repeat(50_000)),
-            format!("{{{{.ID{}}}}}", "|upper".repeat(50_000)),
-            format!("{{{{{}", "(".repeat(50_000)),
-        ];
-        for text in cases {
-            assert!(show(&text).contains(deep) || show(&text).contains("is missing"), "{}", &text[..40]);
-        }
     }
 }

@@ -87,26 +87,52 @@ fn parts<'a>(rest: &mut std::slice::Iter<'a, Piece>, depth: usize) -> Result<(Ve
             "end" => return Ok((found, Some("end"))),
             "else" => return Ok((found, Some(action))),
             "range" => {
-                let (names, of) = match behind.split_once(":=") {
-                    Some((names, of)) => (names.split(',').map(|name| name.trim().to_string()).collect(), of),
-                    None => (Vec::new(), behind),
-                };
+                let (names, of) =
+                    declaration(behind).map_or((Vec::new(), behind), |(names, _, of)| (names, of));
                 let (each, otherwise) = branches(rest, deeper(depth)?)?;
                 found.push(Part::Range { of: expression(of, 0)?, names, each, otherwise });
             }
             "if" => {
                 let (then, otherwise) = branches(rest, deeper(depth)?)?;
-                found.push(Part::If { condition: expression(behind, 0)?, then, otherwise });
+                let (name, condition) = named(behind)?;
+                found.push(Part::If { condition: expression(condition, 0)?, name, then, otherwise });
             }
             "with" => {
                 let (then, otherwise) = branches(rest, deeper(depth)?)?;
-                found.push(Part::With { of: expression(behind, 0)?, then, otherwise });
+                let (name, of) = named(behind)?;
+                found.push(Part::With { of: expression(of, 0)?, name, then, otherwise });
             }
             _ if action.starts_with("/*") && action.ends_with("*/") => {}
-            _ => found.push(Part::Show(expression(action, 0)?)),
+            _ => found.push(match (declaration(action), named(action)?) {
+                (Some((_, is_new, _)), (Some(name), of)) => {
+                    let value = expression(of, 0)?;
+                    if is_new { Part::Declare(name, value) } else { Part::Assign(name, value) }
+                }
+                _ => Part::Show(expression(action, 0)?),
+            }),
         }
     }
     Ok((found, None))
+}
+
+/// `$name := VALUE`, `$name, $other := VALUE`, `$name = VALUE`: the names, whether they are new, and the value.
+fn declaration(text: &str) -> Option<(Vec<String>, bool, &str)> {
+    let end = text.find(|letter: char| !letter.is_alphanumeric() && !"$_, \t\n".contains(letter))?;
+    let (names, rest) = text.split_at(end);
+    let of = rest.strip_prefix(":=").or_else(|| rest.strip_prefix('='))?;
+    let names: Vec<String> = names.split(',').map(|name| name.trim().to_string()).collect();
+    let is_name =
+        |name: &String| name.len() > 1 && name.rfind('$') == Some(0) && !name.contains(char::is_whitespace);
+    names.iter().all(is_name).then_some((names, rest.starts_with(':'), of))
+}
+
+/// The same where there is one name at most.
+fn named(text: &str) -> Result<(Option<String>, &str)> {
+    match declaration(text) {
+        Some((names, _, of)) if names.len() == 1 => Ok((names.into_iter().next(), of)),
+        Some(_) => Err(Error::invalid(format!("{{{{{}}}}}: two names are those of range", text.trim()))),
+        None => Ok((None, text)),
+    }
 }
 
 fn branches<'a>(rest: &mut std::slice::Iter<'a, Piece>, depth: usize) -> Result<(Vec<Part>, Vec<Part>)> {
@@ -120,7 +146,8 @@ fn branches<'a>(rest: &mut std::slice::Iter<'a, Piece>, depth: usize) -> Result<
         Some(other) => match other.strip_prefix("else if ") {
             Some(condition) => {
                 let (then, otherwise) = branches(rest, deeper(depth)?)?;
-                Ok((first, vec![Part::If { condition: expression(condition, 0)?, then, otherwise }]))
+                let (name, condition) = named(condition)?;
+                Ok((first, vec![Part::If { condition: expression(condition, 0)?, name, then, otherwise }]))
             }
             None => Err(Error::invalid(format!("{{{{{other}}}}}: must be {{{{else}}}}"))),
         },
@@ -198,7 +225,21 @@ fn words(text: &str, depth: usize) -> Result<Vec<Expression>> {
             }
             '(' => {
                 let end = closing(rest).ok_or_else(|| Error::invalid("a ) is missing"))?;
-                (expression(&rest[1..end], deeper(depth)?)?, &rest[end + 1..])
+                let (inner, behind) = (expression(&rest[1..end], deeper(depth)?)?, &rest[end + 1..]);
+                let (path, behind) =
+                    behind.split_at(behind.find(char::is_whitespace).unwrap_or(behind.len()));
+                match (path, word(path)) {
+                    ("", _) => (inner, behind),
+                    (_, Ok(Expression::Field(None, path))) => {
+                        (Expression::Inner(Box::new(inner), path), behind)
+                    }
+                    _ => {
+                        return Err(Error::invalid(format!(
+                            "{{{{{}}}}}: must be one value, or a function with values",
+                            text.trim()
+                        )));
+                    }
+                }
             }
             _ => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -265,10 +306,11 @@ fn word(text: &str) -> Result<Expression> {
             let (name, rest) = text.split_once('.').unwrap_or((text, ""));
             Ok(Expression::Field(Some(name.to_string()), path(rest)?))
         }
-        Some(digit) if digit.is_ascii_digit() || digit == '-' => text
-            .parse::<i64>()
-            .map(|number| Expression::Literal(number.into()))
-            .map_err(|_| Error::invalid(format!("{text}: not a number"))),
+        Some(digit) if digit.is_ascii_digit() || digit == '-' => {
+            let number =
+                text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from));
+            number.map(Expression::Literal).map_err(|_| Error::invalid(format!("{text}: not a number")))
+        }
         _ if matches!(text, "true" | "false") => Ok(Expression::Literal((text == "true").into())),
         _ if is_name(text) => Ok(Expression::Call(text.to_string(), Vec::new())),
         _ => Err(Error::invalid(format!("{text}: not a field and not a function"))),
