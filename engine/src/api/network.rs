@@ -15,7 +15,7 @@ use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 use super::log::Level;
 use super::query::Filters;
-use crate::command::{is_labelled, make_network, prune_networks, remove_network};
+use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
     ContainerRecord, USUAL, connect as connect_container, disconnect as disconnect_container, interfaces,
     network_settings, own_network_id,
@@ -236,16 +236,6 @@ fn is_wanted(document: &Value, filters: &Filters) -> bool {
         && filters.any("name", |value| is_named(text("Name"), value))
         && filters.any("scope", |value| value == "local")
         && filters.any("type", |value| kind == value)
-}
-
-/// A part of a name, or with `^` and `$` all of it.
-fn is_named(name: &str, wanted: &str) -> bool {
-    match (wanted.strip_prefix('^'), wanted.strip_suffix('$')) {
-        (Some(_), Some(_)) => name == wanted.trim_start_matches('^').trim_end_matches('$'),
-        (Some(beginning), None) => name.starts_with(beginning),
-        (None, Some(end)) => name.ends_with(end),
-        (None, None) => name.contains(wanted),
-    }
 }
 
 /// Everything that is known of one.

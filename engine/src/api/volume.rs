@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
-use crate::command::{is_labelled, prune_volumes, volumes_in_use};
+use crate::command::{is_labelled, is_named, prune_volumes, volumes_in_use};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::Kind;
 use crate::store::{Store, VolumeRecord};
@@ -54,7 +54,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let mut records = daemon.store.volumes().list()?;
     records.retain(|record| {
         is_dangling.is_none_or(|wanted| wanted != used.contains(&record.name))
-            && filters.any("name", |value| record.name.contains(value))
+            && filters.any("name", |value| is_named(&record.name, value))
             && filters.all("label", |value| is_labelled(&record.labels, value))
             && filters.any("driver", |value| value == "local")
     });

@@ -247,6 +247,10 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     options.health = health(arguments)?;
     options.log = log_options(arguments)?;
     let mut add = |flag: String, mount: Mount| -> Result<()> {
+        // Docker: the same once more is no other one.
+        if options.mounts.contains(&mount) {
+            return Ok(());
+        }
         check_mount(&flag, &mount, &options.mounts)?;
         options.mounts.push(mount);
         Ok(())
@@ -317,7 +321,15 @@ pub fn environment(arguments: &Arguments) -> Result<Vec<String>> {
         let text = std::fs::read_to_string(&file).context(|| format!("--env-file {file}"))?;
         let lines =
             text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        variables.extend(lines.map(str::to_string));
+        for line in lines {
+            let name = line.split('=').next().unwrap_or_default();
+            if name.is_empty() || name.contains(char::is_whitespace) {
+                return Err(Error::invalid(format!(
+                    "--env-file {file}: {line:?}: must be NAME=VALUE or NAME, and a name has no blanks"
+                )));
+            }
+            variables.push(line.to_string());
+        }
     }
     variables.extend(arguments.texts("env")?);
     // A name alone: box's own variable, or none.

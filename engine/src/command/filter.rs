@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Arguments;
 use super::moment::parse_moment;
 use crate::error::{Error, Result};
+use crate::layer::matches_part;
 use crate::time::Moment;
 
 /// The filters of a command line.
@@ -89,5 +90,40 @@ pub fn is_labelled(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     match wanted.split_once('=') {
         Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
         None => labels.contains_key(wanted),
+    }
+}
+
+/// Whether a name is one that `--filter name=` means, as Docker's regular expressions do: a part of it; `^` and `$`, or a `/`
+/// before it, say where it begins and ends, `.*` stands for anything, `|` between two for either.
+pub fn is_named(name: &str, wanted: &str) -> bool {
+    wanted.split('|').any(|wanted| {
+        let is_beginning = wanted.starts_with(['^', '/']);
+        let middle = wanted.trim_start_matches('^').trim_start_matches('/');
+        let (middle, is_end) = middle.strip_suffix('$').map_or((middle, false), |middle| (middle, true));
+        let middle = middle.replace(".*", "*");
+        let pattern = match (is_beginning, is_end) {
+            (true, true) => middle,
+            (true, false) => format!("{middle}*"),
+            (false, true) => format!("*{middle}"),
+            (false, false) => format!("*{middle}*"),
+        };
+        matches_part(pattern.as_bytes(), name.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parts_of_names_and_more() {
+        for wanted in
+            ["web", "eb-1", "^web", "^/web-1$", "/web", "1$", "^web.*1$", "db|web", "^web-[0-9]$", "", "^"]
+        {
+            assert!(is_named("web-1", wanted), "{wanted}");
+        }
+        for wanted in ["^eb", "web$", "^web$", "/1", "db|other", "^w.*2$", "^web-[2-9]$"] {
+            assert!(!is_named("web-1", wanted), "{wanted}");
+        }
     }
 }

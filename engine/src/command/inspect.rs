@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::documents::show_documents;
-use super::{Arguments, Command, Flag, Global, image_inspect, network, print, volume};
+use super::{Arguments, Command, Flag, Global, image_inspect, network_inspect, print, volume};
 use crate::container::{
     Base, ContainerRecord, Published, disk_usage, inspect as document, published, rename as give_name,
 };
@@ -105,7 +105,7 @@ type Kinds = [(&'static str, fn(&Store, &str) -> Result<Value>); 4];
 const KINDS: Kinds = [
     ("container", |store, name| container_document(store, name, false)),
     ("image", |store, name| image_inspect::describe(store, &store.find_image(name)?)),
-    ("network", network::document),
+    ("network", network_inspect::document),
     ("volume", volume::named_document),
 ];
 

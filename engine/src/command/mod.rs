@@ -36,6 +36,7 @@ mod manifest;
 mod moment;
 mod mount_flags;
 mod network;
+mod network_inspect;
 mod network_list;
 mod output;
 mod paths;
@@ -72,7 +73,7 @@ pub use arguments::{Arguments, Command, Flag, Global, Request, Serve, Topic};
 pub use builder::prune_builds;
 pub use daemon::DAEMON;
 pub use events::{EVENT_FILTERS, is_meant, message as describe_event};
-pub use filter::is_labelled;
+pub use filter::{is_labelled, is_named};
 pub use image_filter::Filter as ImageFilter;
 pub use image_inspect::describe as describe_image;
 pub use image_prune::prune_images;
@@ -126,7 +127,7 @@ pub const COMMANDS: &[Command] = &[
     boot::COMMAND,
     network::CREATE,
     network_list::COMMAND,
-    network::INSPECT,
+    network_inspect::INSPECT,
     network::RM,
     network::CONNECT,
     network::DISCONNECT,

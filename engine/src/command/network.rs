@@ -1,15 +1,13 @@
 //! network: networks with names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use pillbox::container::{STORE, worded};
 use pillbox_network::Cidr;
-use serde_json::{Value, json};
 
 use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
-use super::documents::show_documents;
 use super::prune_filter::{FILTER, PruneFilter};
 use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
@@ -18,7 +16,7 @@ use crate::container::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
-use crate::time::{Moment, rfc3339};
+use crate::time::Moment;
 
 pub const CREATE: Command = Command {
     name: "network create",
@@ -39,6 +37,18 @@ pub const CREATE: Command = Command {
             value: Some("SUBNET"),
             help: "as 10.89.0.0/24; otherwise free ones",
         },
+        Flag {
+            long: "gateway",
+            short: None,
+            value: Some("ADDRESS"),
+            help: "the host's address there: the first of a subnet",
+        },
+        Flag {
+            long: "ipv6",
+            short: None,
+            value: None,
+            help: "it has an IPv6 subnet, as each has without --subnet",
+        },
         Flag { long: "internal", short: None, value: None, help: "it has no way out" },
         Flag {
             long: "opt",
@@ -50,22 +60,6 @@ pub const CREATE: Command = Command {
     ]],
     ends_at_operand: false,
     run: create,
-};
-
-pub const INSPECT: Command = Command {
-    name: "network inspect",
-    aliases: &[],
-    operands: "NETWORK …",
-    operand_count: 1..=usize::MAX,
-    help: "show networks as JSON",
-    flags: &[&[Flag {
-        long: "format",
-        short: Some('f'),
-        value: Some("FORMAT"),
-        help: "json, or fields as {{.Driver}}",
-    }]],
-    ends_at_operand: false,
-    run: inspect,
 };
 
 pub const RM: Command = Command {
@@ -135,6 +129,13 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             return Err(Error::invalid(format!("--driver {other}: must be bridge, macvlan or ipvlan")));
         }
     };
+    let subnets = arguments.texts("subnet")?;
+    check_gateways(&subnets, &arguments.texts("gateway")?)?;
+    if arguments.is_set("ipv6") && !subnets.is_empty() && !subnets.iter().any(|text| text.contains(':')) {
+        return Err(Error::invalid(
+            "--ipv6: none of its subnets is one: --subnet fd00:…/64, or leave --subnet out",
+        ));
+    }
     let id = random_id()?;
     let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
     let options = arguments.texts("opt")?;
@@ -162,7 +163,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         name: name.to_string(),
         driver,
         link,
-        subnets: arguments.texts("subnet")?,
+        subnets,
         internal: arguments.is_set("internal"),
         mtu,
         labels: labels(arguments)?,
@@ -171,6 +172,22 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     make(&store, &record)?;
     print(&format!("{}\n", record.id))
+}
+
+/// The host has the first address of each subnet.
+fn check_gateways(subnets: &[String], gateways: &[String]) -> Result<()> {
+    let first = |text: &String| Some(Cidr::parse(text)?.network().hosts().0.to_string());
+    let firsts: Vec<String> = subnets.iter().filter_map(first).collect();
+    match gateways.iter().find(|gateway| !firsts.contains(gateway)) {
+        Some(gateway) if firsts.is_empty() => {
+            Err(Error::invalid(format!("--gateway {gateway}: its subnet is missing: --subnet")))
+        }
+        Some(gateway) => Err(Error::invalid(format!(
+            "--gateway {gateway}: must be the first address of a subnet: {}",
+            firsts.join(", ")
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Makes a network.
@@ -261,47 +278,8 @@ fn refuse_ordinary_user(store: &Store, network: &str) -> Result<()> {
     }
 }
 
-fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let store = global.store()?;
-    show_documents(arguments, |name| document(&store, name))
-}
-
-/// Everything that is known of a network.
-///
-/// # Errors
-/// There is none of that name.
-pub fn document(store: &Store, name: &str) -> Result<Value> {
-    let record = store.networks().find(name)?;
-    let mut containers = BTreeMap::new();
-    for container in running_on(store, &record.name)? {
-        let folder = store.containers().find(&container.id)?;
-        let Ok(known) = crate::container::inspect(store, &folder) else { continue };
-        let network = &known["NetworkSettings"]["Networks"][&record.name];
-        let address = |address: &str, prefix: &str| match network[address].as_str() {
-            None | Some("") => String::new(),
-            Some(text) => format!("{text}/{}", network[prefix]),
-        };
-        let (four, six) =
-            (address("IPAddress", "IPPrefixLen"), address("GlobalIPv6Address", "GlobalIPv6PrefixLen"));
-        let mac = &network["MacAddress"];
-        let document =
-            json!({"Name": container.name, "MacAddress": mac, "IPv4Address": four, "IPv6Address": six});
-        containers.insert(container.id, document);
-    }
-    Ok(json!({
-        "Name": record.name,
-        "Id": record.id,
-        "Created": rfc3339(record.created),
-        "Driver": record.driver.name(),
-        "Internal": record.internal,
-        "Subnets": record.subnets,
-        "Link": record.link,
-        "Containers": containers,
-        "Labels": record.labels,
-    }))
-}
-
-fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
+/// The containers that run on it.
+pub(super) fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
     let mut found = Vec::new();
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::filter::{Filters, is_labelled};
+use super::filter::{Filters, is_labelled, is_named};
 use super::format::{Format, Heads};
 use super::network::{OWN, networks_in_use};
 use super::template::LABELS;
@@ -98,7 +98,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
     filters.any("driver", |value| row.driver == value)
         && filters.any("id", |value| row.id.as_ref().is_some_and(|id| id.contains(value)))
         && filters.all("label", |value| is_labelled(&row.labels, value))
-        && filters.any("name", |value| row.name.contains(value))
+        && filters.any("name", |value| is_named(&row.name, value))
         && filters.any("scope", |value| value == "local")
         && filters.any("type", |value| value == kind)
         // Docker: what is always there dangles never.

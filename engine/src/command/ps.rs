@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::filter::{Filters, is_labelled};
+use super::filter::{Filters, is_labelled, is_named};
 use super::format::{Format, Heads};
 use super::table::{columns, human_size, shortened};
 use super::template::LABELS;
@@ -212,7 +212,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
         exposed.iter().any(|port| overlap(&port.to_string(), wanted))
     };
-    filters.any("name", |value| record.name.contains(value.trim_start_matches('/')))
+    filters.any("name", |value| is_named(&record.name, value))
         && filters.any("id", |value| record.id.starts_with(value))
         && filters.any("status", |value| status.name() == value)
         && filters.any("exited", |value| exited.as_deref() == Some(value))

@@ -120,6 +120,22 @@ const OF_VOLUME: &[Refused] = &[
     valued("type", None, SWARM),
 ];
 
+const ADDRESSES: &str =
+    "addresses are given out of the whole subnet: --subnet, and --ip for a container's own";
+
+const OF_NETWORK: &[Refused] = &[
+    valued("aux-address", None, ADDRESSES),
+    valued("ip-range", None, ADDRESSES),
+    valued("ipam-driver", Some("default"), ADDRESSES),
+    valued("ipam-opt", None, ADDRESSES),
+    switch("ipv4", "true", "each network has an IPv4 subnet"),
+    valued("scope", Some("local"), SWARM),
+    valued("config-from", None, SWARM),
+    switch("attachable", "false", SWARM),
+    switch("config-only", "false", SWARM),
+    switch("ingress", "false", SWARM),
+];
+
 /// Other names of flags: Docker's hidden ones, and foxbox's.
 const ALIASES: &[(&str, &str)] =
     &[("cpu", "cpus"), ("dns-opt", "dns-option"), ("max-pids", "pids-limit"), ("net-alias", "network-alias")];
@@ -143,6 +159,7 @@ pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
         "rm" => OF_RM,
         "volume ls" => OF_VOLUMES,
         "volume create" => OF_VOLUME,
+        "network create" => OF_NETWORK,
         _ => &[],
     };
     table.iter().find(|flag| flag.long == long)

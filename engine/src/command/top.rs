@@ -24,19 +24,12 @@ fn top(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let wanted = arguments.operands_from(1)?;
-    let shown = if wanted.is_empty() { own(&store, &folder) } else { by_ps(&store, &folder, &wanted) };
-    print(&shown.map_err(|error| error.with_status(1))?)
+    let (heads, rows) = processes_table(&store, &folder, &wanted).map_err(|error| error.with_status(1))?;
+    print(&columns(&[vec![heads], rows].concat()))
 }
 
 /// The columns of ps -ef.
 const COLUMNS: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-
-/// As ps -ef shows them.
-fn own(store: &Store, folder: &ContainerFolder) -> Result<String> {
-    let mut lines = vec![COLUMNS.map(str::to_string).to_vec()];
-    lines.extend(processes(store, folder)?.iter().map(|process| cells(process).to_vec()));
-    Ok(columns(&lines))
-}
 
 /// The processes of a container in columns: their heads, and a row for each process.
 ///

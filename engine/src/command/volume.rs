@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
 use super::documents::show_documents;
-use super::filter::{Filters, is_labelled};
+use super::filter::{Filters, is_labelled, is_named};
 use super::format::{Format, Heads};
 use super::prune_filter::{FILTER, PruneFilter};
 use super::table::{human_size, list};
@@ -131,7 +131,7 @@ fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut records = store.volumes().list()?;
     records.retain(|record| {
         filters.all("dangling", |value| matches!(value, "true" | "1") != used.contains(&record.name))
-            && filters.any("name", |value| record.name.contains(value))
+            && filters.any("name", |value| is_named(&record.name, value))
             && filters.all("label", |value| is_labelled(&record.labels, value))
             && filters.any("driver", |value| value == "local")
     });

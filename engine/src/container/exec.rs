@@ -14,7 +14,7 @@ use super::root::RootFolders;
 use super::status::{open_running, unless_ended};
 use super::streams::{Account, Copying, ProgramStreams, connect};
 use super::terminal::{Parting, converse};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, STATUS};
 use crate::store::{ContainerFolder, Store};
 
 /// What is asked for.
@@ -57,11 +57,11 @@ pub fn exec(
     let mut options = ExecOptions::with_process(process.to_string());
     if request.detached {
         let begun = container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null));
-        let mut process = unless_ended(store, folder, begun)?;
+        let mut process = unless_ended(store, folder, begun).map_err(not_begun)?;
         return process.take_terminal().map_or(Ok(0), |master| keep_terminal(master).map(|()| 0));
     }
     if request.streams.terminal && request.streams.interactive {
-        let process = unless_ended(store, folder, container.exec(options))?;
+        let process = unless_ended(store, folder, container.exec(options)).map_err(not_begun)?;
         return match converse(process, request.keys)? {
             Parting::Ended(status) => Ok(status),
             Parting::LetGo(master) => keep_terminal(master).map(|()| 0),
@@ -80,7 +80,15 @@ pub fn exec(
     let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
     drop(options);
     copying.finish(warn);
-    unless_ended(store, folder, ended)
+    unless_ended(store, folder, ended).map_err(not_begun)
+}
+
+/// Docker's status for a program that could not be begun for another reason than itself, such as its working folder.
+fn not_begun(error: Error) -> Error {
+    match (error.kind(), error.status()) {
+        (Kind::Host, STATUS) => error.with_status(126),
+        _ => error,
+    }
 }
 
 /// The container, and the program as the runtime takes it, without streams.

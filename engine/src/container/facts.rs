@@ -35,6 +35,8 @@ pub struct Facts {
     pub devices: Vec<Device>,
     /// Disks of which it may use only so much, with their numbers.
     pub limited: Vec<(DeviceLimit, [u32; 2])>,
+    /// Whether the host has its POSIX message queues mounted.
+    pub has_message_queues: bool,
     /// The path of the cgroup above its own, if one is asked for.
     pub cgroup_parent: Option<String>,
 }
@@ -102,6 +104,7 @@ impl Facts {
         }
         let parent = options.namespaces.cgroup_parent.as_ref();
         facts.cgroup_parent = parent.map(|parent| cgroup_parent(parent, facts.maps.is_some())).transpose()?;
+        facts.has_message_queues = Path::new("/dev/mqueue").exists();
         facts.limited = options.device_limits.iter().map(with_numbers).collect::<Result<_>>()?;
         Ok(facts)
     }
@@ -120,6 +123,7 @@ impl Facts {
             joined: Joined::default(),
             devices: Vec::new(),
             limited: Vec::new(),
+            has_message_queues: false,
             cgroup_parent: None,
         }
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::host;
 
 /// Programs of the root file system.
-const APPLETS: [&str; 32] = [
-    "cat", "chmod", "chown", "dd", "echo", "env", "head", "hostname", "id", "ip", "kill", "ln", "ls",
+const APPLETS: [&str; 33] = [
+    "cat", "chmod", "chown", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls",
     "mkdir", "mount", "nc", "nslookup", "ping", "ps", "pwd", "readlink", "rm", "rmdir", "sh", "sleep",
     "stat", "stty", "touch", "true", "wc", "wget", "yes",
 ];

@@ -30,6 +30,7 @@ mod monitors;
 mod names;
 mod networks;
 mod output;
+mod peers;
 mod pull;
 mod registries;
 mod registry;

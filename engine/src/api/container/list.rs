@@ -10,7 +10,7 @@ use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::api::known::{Known, KnownContainers};
 use crate::api::query::Filters;
-use crate::command::is_labelled;
+use crate::command::{is_labelled, is_named};
 use crate::container::{
     ContainerRecord, Health, HealthState, Status, arguments, disk_usage, inspect_mount, interfaces,
     network_name, network_settings,
@@ -210,20 +210,11 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
             }
         })
     };
-    let is_named = |value: &str| {
-        let value = value.trim_start_matches('^').trim_end_matches('$').trim_start_matches('/');
-        record.name.contains(value)
-    };
-    let is_exactly_named = |value: &str| match value.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'))
-    {
-        Some(name) => record.name == name.trim_start_matches('/'),
-        None => is_named(value),
-    };
     let mounts = || record.options.mounts.iter();
     let is_mounted = |value: &str| {
         record.options.volumes().any(|name| name == value) || mounts().any(|mount| mount.destination == value)
     };
-    filters.any("name", is_exactly_named)
+    filters.any("name", |value| is_named(&record.name, value))
         && filters.any("id", |value| record.id.starts_with(value))
         && filters.any("status", |value| status.name() == value)
         && filters.any("exited", |value| exited.as_deref() == Some(value))

@@ -81,6 +81,9 @@ fn of_kernel(options: &Options, facts: &Facts) -> Vec<Value> {
             }
         },
     ];
+    if options.namespaces.ipc == Sharing::Host && !facts.has_message_queues {
+        mounts.retain(|mount| mount["destination"] != "/dev/mqueue");
+    }
     if options.namespaces.ipc_access == IpcAccess::None {
         mounts.retain(|mount| mount["destination"] != "/dev/shm");
     }

@@ -22,6 +22,7 @@ fn facts() -> Facts {
         joined: Joined::default(),
         devices: Vec::new(),
         limited: Vec::new(),
+        has_message_queues: true,
         cgroup_parent: None,
     }
 }
@@ -116,6 +117,10 @@ fn namespaces_of_the_host() {
         .for_each(|mount| *mount = mqueue.clone());
     let ours = compile(&Execution::default(), &options, &facts()).unwrap();
     assert_same(&ours, &expected, "host-namespaces");
+    let mounts = expected["mounts"].as_array_mut().expect("mounts");
+    mounts.retain(|mount| mount["destination"] != "/dev/mqueue");
+    let without = Facts { has_message_queues: false, ..facts() };
+    assert_same(&compile(&Execution::default(), &options, &without).unwrap(), &expected, "host-namespaces");
 }
 
 #[test]

@@ -46,7 +46,7 @@ const LINE_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct LogReader {
     pub(super) files: Files,
-    watch: Option<OwnedFd>,
+    pub(super) watch: Option<OwnedFd>,
     pub(super) file: Option<File>,
     /// What has been read of a record that is not complete yet.
     pub(super) record: Vec<u8>,

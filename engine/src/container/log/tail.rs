@@ -35,9 +35,19 @@ impl LogReader {
             last.drain(..last.len().saturating_sub(most));
             let is_cut = last.iter().chain(self.open.iter().flatten()).any(|line| line.is_cut);
             if is_whole || (last.len() == most && !is_cut) {
+                self.keep_open(count);
                 return last.into_iter().try_for_each(each);
             }
             length = length.saturating_mul(MORE);
+        }
+    }
+
+    /// Of lines that are not complete only so many come in the end, unless one is still waited for.
+    fn keep_open(&mut self, count: usize) {
+        while self.watch.is_none() && self.open.iter().flatten().count() > count {
+            let began = |line: &Option<Line>| line.as_ref().map(|line| line.time);
+            let first = self.open.iter_mut().filter(|line| line.is_some()).min_by_key(|line| began(line));
+            first.map(Option::take);
         }
     }
 

@@ -1,0 +1,144 @@
+//! The life of containers: create, start, stop, wait, kill, rename, restart, logs, exec, top.
+
+use super::{Line, compare, line, misused, refused};
+
+#[test]
+fn from_creation_to_removal() {
+    const LINES: &[Line] = &[
+        line("p create --name cc --network none i sh -c 'echo begun; trap \"exit 5\" TERM; while :; do sleep 0.05; done' | wc -c", 0, "65\n"),
+        line("p inspect -f '{{.State.Status}} {{.State.Running}} {{.State.ExitCode}}' cc", 0, "created false 0\n"),
+        refused("p create --name cc --network none i true"),
+        line("p start cc", 0, "cc\n"),
+        line("p start cc", 0, "cc\n").not("podman", "older versions print nothing"),
+        line("p inspect -f '{{.State.Status}} {{.State.Running}}' cc", 0, "running true\n"),
+        line("till 'p logs cc | grep -q begun'; p stop -t 10 cc", 0, "cc\n"),
+        line("p wait cc", 0, "5\n"),
+        line("p inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}' cc", 0, "exited 5 false\n"),
+        line("p stop cc", 0, "cc\n"),
+        line("p kill cc", 1, "").not("podman", "its versions differ"),
+        line("p restart -t 0 cc", 0, "cc\n"),
+        line("p inspect -f '{{.State.Status}}' cc", 0, "running\n"),
+        line("p logs cc | head -n 1", 0, "begun\n"),
+        line("p kill -s KILL cc", 0, "cc\n"),
+        line("p wait cc", 0, "137\n"),
+        line("p rename cc dd", 0, ""),
+        line("p inspect -f '{{.Name}}' dd", 0, "/dd\n").but("podman", 0, "dd\n", "names have no slash"),
+        refused("p rename nonesuch ee"),
+        refused("p create --name ee --network none i true >/dev/null; p rename dd ee"),
+        line("p start dd >/dev/null; p rm dd 2>/dev/null", 1, "").but("podman", 2, "", "2 says that it runs"),
+        line("away dd; p ps -a --format '{{.Names}}'", 0, "ee\n"),
+        line("p start -a ee", 0, ""),
+        line("p rm ee nonesuch 2>/dev/null", 1, "ee\n").not("podman", "older versions print the id"),
+        line("p rm nonesuch", 1, ""),
+        line("p rm -f nonesuch >/dev/null", 0, "").not("docker", "its versions differ"),
+        refused("p start nonesuch 2>/dev/null"),
+        refused("p stop nonesuch 2>/dev/null"),
+        refused("p wait nonesuch 2>/dev/null"),
+        refused("p kill nonesuch 2>/dev/null"),
+        line("p run -d --name kk --network none i sh -c 'trap \"exit 9\" USR1; echo ready; while :; do sleep 0.05; done' >/dev/null; till 'p logs kk | grep -q ready'; p kill -s USR1 kk; p wait kk", 0, "kk\n9\n"),
+        misused("p start kk >/dev/null; p kill --signal nonsense kk 2>/dev/null"),
+        line("away kk; p run -d --rm --name gone --network none i true >/dev/null; p wait gone >/dev/null 2>&1; till 'test -z \"$(p ps -a -q --filter name=gone)\"'", 0, ""),
+        line("p run -d --network none --stop-signal INT --name ss i sh -c 'trap \"exit 6\" INT; echo ready; while :; do sleep 0.05; done' >/dev/null; till 'p logs ss | grep -q ready'; p stop ss; p wait ss; p rm ss >/dev/null", 0, "ss\n6\n"),
+        line(r#"p run --name rr --restart on-failure:2 -d --network none i sh -c 'echo x; exit 4' >/dev/null; till 'p inspect -f "{{.RestartCount}} {{.State.Status}}" rr | grep "2 exited"'; p logs rr; p rm rr >/dev/null"#, 0, "x\nx\nx\n"),
+        line("p run --rm --restart always --network none i true", 125, ""),
+        line("p create --restart nonsense --network none i true", 125, "").but("docker", 1, "", "create has the status of any command"),
+        line("p run -d --name qq --network none i sh -c 'exit 8' >/dev/null; p wait qq qq", 0, "8\n8\n"),
+        line("p start -a qq", 8, ""),
+        line("p rm qq >/dev/null; p run -d -i --name aa --network none i cat >/dev/null; echo typed | p attach aa 2>/dev/null; p wait aa; p logs aa; p rm aa >/dev/null", 0, "typed\n0\ntyped\n")
+            .not("docker", "attach may end before the output is there").not("podman", "older versions print one more line end"),
+    ];
+    compare(LINES);
+}
+
+#[test]
+fn logs() {
+    const LINES: &[Line] = &[
+        line(
+            "p run -d --name cc --network none i sh -c 'for i in 1 2 3 4 5; do echo line $i; done; echo bad >&2; printf end' >/dev/null; p wait cc",
+            0,
+            "0\n",
+        ),
+        line("p logs cc 2>/dev/null", 0, "line 1\nline 2\nline 3\nline 4\nline 5\nend*"),
+        line("p logs cc 2>&1 >/dev/null", 0, "bad\n"),
+        line("p logs --tail 2 cc 2>/dev/null | head -n 1", 0, "end*")
+            .not("podman", "counts what has no line end in another way"),
+        line("p logs --tail 0 cc", 0, ""),
+        line("p logs --tail all cc 2>/dev/null | wc -l", 0, "*").not("podman", "takes numbers alone"),
+        line(
+            "p logs -t cc 2>/dev/null | head -n 1 | grep -cE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+) line 1$'",
+            0,
+            "1\n",
+        ),
+        line("p logs --since 1h cc 2>/dev/null | head -n 1", 0, "line 1\n"),
+        line("p logs --until 1h cc 2>/dev/null", 0, "").not("podman", "takes it for an hour from now"),
+        line("p logs -f cc 2>/dev/null | head -n 1", 0, "line 1\n"),
+        refused("p logs nonesuch 2>/dev/null"),
+        misused("p logs --tail nonsense cc 2>/dev/null").not("docker", "takes it for all"),
+        line(
+            "p rm cc >/dev/null; p run -d --name ff --network none i sh -c 'echo one; sleep 0.5; echo two' >/dev/null; p logs -f ff",
+            0,
+            "one\ntwo\n",
+        ),
+        line(
+            "away ff; p run -d --name nn --log-driver none --network none i echo x >/dev/null; p wait nn; p logs nn 2>/dev/null; test $? != 0",
+            0,
+            "0\n",
+        ),
+        line(
+            "p rm nn >/dev/null; p run -d --name tt -t --network none i echo x >/dev/null; p wait tt; p logs tt",
+            0,
+            "0\nx\r\n",
+        ),
+    ];
+    compare(LINES);
+}
+
+#[test]
+fn more_programs() {
+    const LINES: &[Line] = &[
+        line("p run -d --name cc --network none -e A=1 -w /tmp i sleep 1000 >/dev/null", 0, ""),
+        line("p exec cc echo hi", 0, "hi\n"),
+        line("p exec cc sh -c 'exit 4'", 4, ""),
+        line("p exec cc sh -c 'kill -KILL $$'", 137, ""),
+        line("p exec cc nonesuch 2>/dev/null", 127, "").not("docker", "prints it on stdout"),
+        line("p exec cc /etc 2>/dev/null", 126, "").not("docker", "prints it on stdout"),
+        refused("p exec nonesuch true"),
+        line("p exec cc sh -c 'echo $A; pwd'", 0, "1\n/tmp\n"),
+        line("p exec -e A=2 -e B=3 -w /etc cc sh -c 'echo $A$B; pwd'", 0, "23\n/etc\n"),
+        line("p exec --env-file nonesuch cc true 2>/dev/null", 1, "").not("docker", "versions differ").but(
+            "podman",
+            125,
+            "",
+            "its status for errors",
+        ),
+        line("echo L=5 >list; p exec --env-file list cc sh -c 'echo $L'", 0, "5\n"),
+        line("p exec -u web cc id -u", 0, "33\n"),
+        line("p exec -u 5:6 cc sh -c 'id -u; id -g'", 0, "5\n6\n"),
+        line("p exec -w /nonesuch cc true 2>/dev/null >/dev/null; test $? -ge 126", 0, ""),
+        line("echo in | p exec -i cc cat", 0, "in\n"),
+        line("echo in | p exec cc cat", 0, ""),
+        line("p exec -d cc sleep 77 >/dev/null; till 'p exec cc ps | grep -q [s]leep.77'", 0, ""),
+        line("p exec --privileged cc grep CapEff /proc/self/status", 0, "CapEff:\t0*f\n")
+            .not("podman", "versions differ in what they say"),
+        line("p top cc 2>/dev/null | tail -n 2 | grep -c sleep", 0, "2\n").not("podman", "needs aa cgroup"),
+        line("p top cc -o pid,comm 2>/dev/null | head -n 1 | tr -s ' ' | sed 's/ $//'", 0, "PID COMMAND\n")
+            .not("podman", "needs aa cgroup"),
+        line("p pause cc && p inspect -f '{{.State.Status}} {{.State.Paused}}' cc", 0, "cc\npaused true\n")
+            .not("podman", "needs aa cgroup"),
+        line("p exec cc true 2>/dev/null", 1, "")
+            .not("podman", "is not paused")
+            .not("docker", "versions differ"),
+        line("p unpause cc", 0, "cc\n").not("podman", "is not paused"),
+        line("p unpause cc", 1, "").not("podman", "is not paused"),
+        line("p stop -t 0 cc >/dev/null; p exec cc true 2>/dev/null", 1, "").but(
+            "podman",
+            255,
+            "",
+            "its own status",
+        ),
+        refused("p top cc 2>/dev/null"),
+        line("p port cc", 0, ""),
+        line("p rm cc >/dev/null", 0, ""),
+    ];
+    compare(LINES);
+}
