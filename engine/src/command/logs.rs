@@ -39,7 +39,7 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
         |flag: &str| arguments.text(flag)?.map(|text| parse_moment(&format!("--{flag} "), text)).transpose();
     let (since, until) = (moment_of("since")?, moment_of("until")?);
     let tail = match arguments.text("tail")? {
-        None | Some("all" | "-1") => Tail::All,
+        None | Some("all" | "-1") => since.map_or(Tail::All, Tail::Since),
         Some(text) => {
             let wrong = || Error::invalid(format!("--tail {text}: must be a number of lines, or all"));
             Tail::Lines(text.parse().map_err(|_| wrong())?)

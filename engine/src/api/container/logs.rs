@@ -40,12 +40,13 @@ pub fn logs(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     if !shown.stdout && !shown.stderr {
         return Err(Fault::invalid("Bad parameters: you must choose at least one stream"));
     }
-    let tail = match query.text("tail") {
-        None | Some("all") => Tail::All,
-        Some(text) => text.parse().map_or(Tail::All, Tail::Lines),
-    };
     let form = Form::of(record.options.streams.terminal);
     let (since, until) = (moment(query.text("since"))?, moment(query.text("until"))?);
+    let all = since.map_or(Tail::All, Tail::Since);
+    let tail = match query.text("tail") {
+        None | Some("all") => all,
+        Some(text) => text.parse().map_or(all, Tail::Lines),
+    };
     let (timestamps, details) = (query.is_set("timestamps"), if query.is_set("details") { " " } else { "" });
     let follow = query.is_set("follow");
     let log = open(&folder, &record, follow)?;

@@ -37,6 +37,8 @@ pub enum Tail {
     All,
     /// The last lines.
     Lines(usize),
+    /// Lines since a moment; some that are earlier come as well.
+    Since(Moment),
 }
 
 /// Longer lines come in parts.
@@ -54,6 +56,8 @@ pub struct LogReader {
     pub(super) open: [Option<Line>; 3],
     /// Where the next line may be the end of one that was not read.
     pub(super) cut: Open,
+    /// Whether lines whose beginnings were not read are left out.
+    pub(super) passes_over_cut: bool,
 }
 
 /// Where it is, and how far it was read.
@@ -78,7 +82,7 @@ impl LogReader {
 
     fn new(files: Files, watch: Option<OwnedFd>) -> LogReader {
         let (open, cut) = ([None, None, None], [false; 3]);
-        LogReader { files, watch, file: None, record: Vec::new(), open, cut }
+        LogReader { files, watch, file: None, record: Vec::new(), open, cut, passes_over_cut: false }
     }
 
     /// Of the log in a folder. To follow it, it is watched from now on.
@@ -102,6 +106,7 @@ impl LogReader {
         match tail {
             Tail::All => self.read_all(each),
             Tail::Lines(count) => self.read_last(count, each),
+            Tail::Since(moment) => self.read_since(moment, each),
         }
     }
 
@@ -125,7 +130,9 @@ impl LogReader {
     /// # Errors
     /// `each` failed.
     pub fn finish(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
-        self.open.iter_mut().filter_map(Option::take).try_for_each(each)
+        let passes_over_cut = self.passes_over_cut;
+        let left = self.open.iter_mut().filter_map(Option::take);
+        left.filter(|line| !(passes_over_cut && line.is_cut)).try_for_each(each)
     }
 
     /// Waits until there may be more, or something comes from `writer`. True if `reader` has been closed.
@@ -267,7 +274,9 @@ impl LogReader {
             line.text.extend_from_slice(part);
             *cut &= !part.ends_with(b"\n");
             if line.text.ends_with(b"\n") || line.text.len() > LINE_MAX {
-                each(line)?;
+                if !(self.passes_over_cut && line.is_cut) {
+                    each(line)?;
+                }
             } else {
                 *open = Some(line);
             }

@@ -1,19 +1,25 @@
-//! The last lines of a log: it is read from where they may begin, and from further back if they do not.
+//! The last lines of a log, and those since a moment: it is read from where they may begin, and from further back if they do not.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::index::{Entry, entries};
-use super::json_file::rotated;
+use super::json_file::{parse_line, rotated};
 use super::read::{Files, Line, LogReader};
+use super::record::{HEADER, Head};
 use super::write::numbers;
 use crate::error::{Context, Result};
+use crate::time::Moment;
 
 /// How much is read at first; each time that is not enough it is this many times as much.
 const FIRST: u64 = 1 << 16;
 const MORE: u64 = 8;
+
+/// No record of Docker's files is longer: a piece of a line, escaped.
+const LONGEST: u64 = 1 << 20;
 
 impl LogReader {
     /// The last lines of what is there now. Those that are not complete yet count, and come when they are.
@@ -42,6 +48,22 @@ impl LogReader {
         }
     }
 
+    /// Lines of a moment and of later ones, and some of earlier ones: what lies far before it is not read.
+    pub(super) fn read_since(
+        &mut self,
+        moment: Moment,
+        each: &mut dyn FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        let begun = match &self.files {
+            Files::Numbered { folder, .. } => numbered_before(folder, moment)?,
+            Files::Json(path) => json_before(path, moment)?,
+        };
+        self.go_to(begun);
+        // They began earlier.
+        self.passes_over_cut = true;
+        self.read_all(each)
+    }
+
     /// Of lines that are not complete only so many come in the end, unless one is still waited for.
     fn keep_open(&mut self, count: usize) {
         while self.watch.is_none() && self.open.iter().flatten().count() > count {
@@ -57,20 +79,23 @@ impl LogReader {
             Files::Numbered { folder, .. } => numbered(folder, length)?,
             Files::Json(path) => json(path, length)?,
         };
+        Ok(self.go_to(begun))
+    }
+
+    /// Goes there, or to the beginning, which is false.
+    fn go_to(&mut self, begun: Option<Begun>) -> bool {
         self.record.clear();
         self.open = [None, None, None];
-        let Some(Begun { file, number, entry }) = begun else {
-            (self.file, self.cut) = (None, [false; 3]);
-            if let Files::Numbered { number, .. } = &mut self.files {
-                *number = 0;
-            }
-            return Ok(false);
+        let is_within = begun.is_some();
+        let (file, first, open) = match begun {
+            Some(Begun { file, number, entry }) => (Some(file), number, entry.open),
+            None => (None, 0, [false; 3]),
         };
-        (self.file, self.cut) = (Some(file), entry.open);
-        if let Files::Numbered { number: current, .. } = &mut self.files {
-            *current = number;
+        (self.file, self.cut) = (file, open);
+        if let Files::Numbered { number, .. } = &mut self.files {
+            *number = first;
         }
-        Ok(true)
+        is_within
     }
 }
 
@@ -99,6 +124,41 @@ fn numbered(folder: &Path, mut length: u64) -> Result<Option<Begun>> {
         length = length.saturating_sub(size);
     }
     Ok(None)
+}
+
+/// The last record that is noted and is earlier than a moment; `None`: the beginning of the oldest.
+fn numbered_before(folder: &Path, moment: Moment) -> Result<Option<Begun>> {
+    for number in numbers(folder)?.into_iter().rev() {
+        let path = folder.join(number.to_string());
+        let Some((mut file, size)) = open(&path)? else { return Ok(None) };
+        for entry in entries(&path, size).into_iter().rev() {
+            let mut header = [0; HEADER];
+            let is_there = file.read_exact_at(&mut header, entry.offset).is_ok();
+            if is_there && Head::decode(&header).is_some_and(|head| head.time < moment) {
+                file.seek(SeekFrom::Start(entry.offset)).context(|| path.display().to_string())?;
+                return Ok(Some(Begun { file, number, entry }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The same of Docker's files, where nothing is noted: further and further from the end.
+fn json_before(path: &Path, moment: Moment) -> Result<Option<Begun>> {
+    let mut length = FIRST;
+    loop {
+        let Some(mut begun) = json(path, length)? else { return Ok(None) };
+        let mut line = Vec::new();
+        let named = || path.display().to_string();
+        let start = begun.entry.offset;
+        BufReader::new(&begun.file).take(LONGEST).read_until(b'\n', &mut line).context(named)?;
+        if parse_line(&line).is_some_and(|(time, _, _)| time < moment) {
+            begun.file.seek(SeekFrom::Start(start)).context(named)?;
+            begun.entry.open = [false; 3];
+            return Ok(Some(begun));
+        }
+        length = length.saturating_mul(MORE);
+    }
 }
 
 /// The same of Docker's files, whose records end with their lines.
@@ -201,20 +261,76 @@ mod tests {
     fn the_last_lines_of_dockers_files() {
         let folder = Scratch::new("tail-json");
         let path = json_file(&folder.0, "0");
-        let subject = LogSubject {
+        let mut writer = JsonWriter::new(path.clone(), LogBounds { size: 1 << 20, count: 3 }, &subject());
+        for (stream, text) in pieces(15_000) {
+            writer.write(stream, &text).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_tails(|| LogReader::open_json(&path, false).unwrap());
+    }
+
+    fn subject() -> LogSubject {
+        LogSubject {
             id: "0".into(),
             name: "web".into(),
             image: "busybox".into(),
             tag: "web".into(),
             has_tag: false,
             attributes: Vec::new(),
-        };
-        let mut writer = JsonWriter::new(path.clone(), LogBounds { size: 1 << 20, count: 3 }, &subject);
-        for (stream, text) in pieces(15_000) {
-            writer.write(stream, &text).unwrap();
         }
-        writer.finish().unwrap();
-        assert_tails(|| LogReader::open_json(&path, false).unwrap());
+    }
+
+    /// Lines since a moment are those of all that are not earlier, and few others are read.
+    fn assert_since(open: impl Fn() -> LogReader, moments: &[Moment]) {
+        let read_since = |tail, moment: Moment| {
+            let (mut lines, mut passed) = (Vec::new(), 0);
+            let mut reader = open();
+            let mut take = |line: Line| {
+                passed += 1;
+                if line.time >= moment {
+                    lines.push((line.stream, line.text));
+                }
+                Ok(())
+            };
+            reader.read(tail, &mut take).unwrap();
+            reader.finish(&mut take).unwrap();
+            (lines, passed)
+        };
+        for &moment in moments {
+            let (all, count) = read_since(Tail::All, moment);
+            let (since, passed) = read_since(Tail::Since(moment), moment);
+            assert!(since == all, "{} {}", since.len(), all.len());
+            assert!(passed * 2 < count + 2 * all.len() + 10_000, "{passed} of {count} for {}", all.len());
+        }
+    }
+
+    #[test]
+    fn lines_since_a_moment() {
+        let folder = Scratch::new("tail-since");
+        let path = json_file(&folder.0, "0");
+        for is_json in [false, true] {
+            let bounds = LogBounds { size: 1 << 22, count: 3 };
+            let mut numbered = LogWriter::open(&folder.0, bounds).unwrap();
+            let mut json = JsonWriter::new(path.clone(), bounds, &subject());
+            let mut moments = vec![Moment(1), Moment(u64::MAX)];
+            for (number, (stream, text)) in pieces(30_000).enumerate() {
+                if number % 4999 == 0 {
+                    moments.push(Moment::now());
+                }
+                match is_json {
+                    true => json.write(stream, &text).unwrap(),
+                    false => numbered.write(stream, &text).unwrap(),
+                }
+            }
+            moments.push(Moment::now());
+            match is_json {
+                true => {
+                    json.finish().unwrap();
+                    assert_since(|| LogReader::open_json(&path, false).unwrap(), &moments);
+                }
+                false => assert_since(|| LogReader::open(&folder.0, false).unwrap(), &moments),
+            }
+        }
     }
 
     /// Its beginning could be anything.
