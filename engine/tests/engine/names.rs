@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
@@ -62,28 +63,86 @@ fn names_aliases_ids_and_addresses_are_answered() {
     room.assert_gone();
 }
 
+/// Stands on the host, and answers every question with 192.0.2.N.
+struct Server {
+    address: &'static str,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn begin(address: &'static str, number: u8) -> Server {
+        let socket = UdpSocket::bind(address).expect("port 53");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("timeout");
+        let answer = move || {
+            let mut buffer = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+                if buffer[12..length].windows(4).any(|window| window == b"stop") {
+                    return;
+                }
+                let is_v4 = buffer[..length].ends_with(&[0, 1, 0, 1]);
+                let mut answer = buffer[..length].to_vec();
+                (answer[2], answer[3], answer[7]) = (0x81, 0x80, u8::from(is_v4));
+                if is_v4 {
+                    answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, number]);
+                }
+                let _ = socket.send_to(&answer, client);
+            }
+        };
+        Server { address, thread: Some(std::thread::spawn(answer)) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let own = UdpSocket::bind("127.0.0.1:0").expect("socket");
+        own.send_to(b"............stop", self.address).expect("send");
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
+    }
+}
+
+/// The host's /etc/resolv.conf changes: what runs on a network with names asks the new server at once, and every container has it
+/// when it starts again.
+#[test]
+fn another_server_of_the_hosts() {
+    let Some((room, _alone)) = room() else { return };
+    let (file, place) = (room.folder.join("resolv.conf"), "/etc/resolv.conf");
+    let becomes = |text: &str| std::fs::write(&file, text).expect("file");
+    becomes("nameserver 127.0.0.1\n");
+    rustix::mount::mount_bind(&file, place).expect("bind");
+    let _servers = [Server::begin("127.0.0.1:53", 33), Server::begin("127.0.0.2:53", 34)];
+    room.call(&["network", "create", "--subnet", "10.76.0.0/24", "net"]).ok();
+    start(&room, "named", &["--network", "net"]);
+    let said = asks(&room, "named", "example.org");
+    assert!(said.contains("192.0.2.33"), "{said}");
+    becomes("nameserver 127.0.0.2\n");
+    let said = asks(&room, "named", "example.com");
+    assert!(said.contains("192.0.2.34"), "{said}");
+    let conf = |name: &str| room.call(&["exec", name, "cat", "/etc/resolv.conf"]).ok();
+    becomes("nameserver 192.0.2.1\nsearch one.test\n");
+    let others = ["bridged", "alone", "hosts"];
+    for (name, network) in others.into_iter().zip(["bridge", "none", "host"]) {
+        start(&room, name, &["--network", network]);
+        assert_eq!(conf(name), "nameserver 192.0.2.1\nsearch one.test\n");
+    }
+    becomes("nameserver 192.0.2.2\nsearch two.test\n");
+    for name in others {
+        room.call(&["restart", "-t", "0", name]).exits(0);
+        assert_eq!(conf(name), "nameserver 192.0.2.2\nsearch two.test\n");
+    }
+    room.call(&["restart", "-t", "0", "named"]).exits(0);
+    assert!(conf("named").contains("search two.test"), "{}", conf("named"));
+    room.call(&["rm", "-f", "named", "bridged", "alone", "hosts"]).ok();
+    room.call(&["network", "rm", "net"]).ok();
+    rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH).expect("umount");
+    room.assert_gone();
+}
+
 #[test]
 fn everything_else_is_asked_of_others() {
     let Some((room, _alone)) = room() else { return };
     room.call(&["network", "create", "--subnet", "10.75.0.0/24", "net"]).ok();
-    // It stands on the host, and answers everything with an address of its own.
-    let server = UdpSocket::bind("127.0.0.1:53").expect("port 53");
-    server.set_read_timeout(Some(Duration::from_secs(30))).expect("timeout");
-    let answering = std::thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((length, client)) = server.recv_from(&mut buffer) {
-            if buffer[12..length].windows(4).any(|window| window == b"stop") {
-                return;
-            }
-            let is_v4 = buffer[..length].ends_with(&[0, 1, 0, 1]);
-            let mut answer = buffer[..length].to_vec();
-            (answer[2], answer[3], answer[7]) = (0x81, 0x80, u8::from(is_v4));
-            if is_v4 {
-                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 33]);
-            }
-            let _ = server.send_to(&answer, client);
-        }
-    });
+    let server = Server::begin("127.0.0.1:53", 33);
     start(&room, "asking", &["--network", "net", "--dns", "127.0.0.1"]);
     assert!(
         asks(&room, "asking", "example.org").contains("192.0.2.33"),
@@ -97,10 +156,7 @@ fn everything_else_is_asked_of_others() {
     let rubbish = "head -c 90000 /bin/busybox | nc -w 1 127.0.0.11 53; echo x | nc -w 1 127.0.0.11 53; true";
     room.call(&["exec", "asking", "sh", "-c", rubbish]).exits(0);
     assert!(asks(&room, "asking", "asking").contains("10.75.0."));
-    UdpSocket::bind("127.0.0.1:0")
-        .and_then(|own| own.send_to(b"............stop", "127.0.0.1:53"))
-        .expect("send");
-    answering.join().expect("server");
+    drop(server);
     // Nobody answers any more: that is said in time.
     let said = asks(&room, "asking", "example.net");
     assert!(said.contains("SERVFAIL") || said.contains("timed out") || said.contains("can't"), "{said}");

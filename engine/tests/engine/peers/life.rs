@@ -44,7 +44,7 @@ fn from_creation_to_removal() {
         line("p create --restart nonsense --network none i true", 125, "").but("docker", 1, "", "create has the status of any command"),
         line("p run -d --name qq --network none i sh -c 'exit 8' >/dev/null; p wait qq qq", 0, "8\n8\n"),
         line("p start -a qq", 8, ""),
-        line("p rm qq >/dev/null; p run -d -i --name aa --network none i cat >/dev/null; echo typed | p attach aa 2>/dev/null; p wait aa; p logs aa; p rm aa >/dev/null", 0, "typed\n0\ntyped\n")
+        line("p rm qq >/dev/null; p run -d -i --name aa --network none i sh -c 'read line; echo $line' >/dev/null; echo typed | p attach aa 2>/dev/null; p wait aa; p logs aa; p rm aa >/dev/null", 0, "typed\n0\ntyped\n")
             .not("docker", "attach may end before the output is there").not("podman", "older versions print one more line end"),
     ];
     compare(LINES);
