@@ -1,6 +1,7 @@
 //! Connections: idle ones wait in one loop, in which heads of requests arrive as well; a request that has come has a thread.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,9 @@ const ACTIVE_MAX: usize = 2048;
 
 /// What a thread may have on its stack. Only what is touched takes memory.
 const STACK: usize = 1 << 20;
+
+/// How long a client has to see that its connection has ended.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// How often monitors that have ended are looked for, where there are any.
 const REAPING: Duration = Duration::from_secs(5);
@@ -284,7 +288,11 @@ fn answer(shared: &Shared, connection: UnixStream, head: Head, rest: Vec<u8>) ->
         let outcome = route::handle(&shared.daemon, &mut exchange);
         shared.daemon.note_request(&exchange.head, &outcome);
         exchange.finish(outcome).ok()?;
-        rest = exchange.into_next()?;
+        let Some(next) = exchange.into_next() else {
+            part(&connection);
+            return None;
+        };
+        rest = next;
         match parse_head(&rest) {
             Ok(Some((next, length))) => {
                 head = next;
@@ -300,6 +308,27 @@ fn answer(shared: &Shared, connection: UnixStream, head: Head, rest: Vec<u8>) ->
     connection.set_nonblocking(true).ok()?;
     let since = (!rest.is_empty()).then(Instant::now);
     Some(Parked { connection, begun: rest, since })
+}
+
+/// Ends a connection. A client that is still sending would lose the end of what it was told (ECONNRESET) if it were closed at once: what
+/// it sends is thrown away until it has seen that nothing more comes.
+fn part(mut connection: &UnixStream) {
+    let deadline = Instant::now() + PARTING;
+    let _ = connection.set_nonblocking(false);
+    let _ = connection.shutdown(Shutdown::Write);
+    let mut thrown_away = [0; 1 << 14];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // No time at all is one that cannot be set.
+        if connection.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        match connection.read(&mut thrown_away) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 /// Says what is wrong and closes the connection. Whoever does not take it at once does not get it.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -339,6 +340,43 @@ fn one_more_program() {
 }
 
 /// Whoever is killed owns nothing: another boxd goes on, and the programs have not noticed.
+#[test]
+fn a_program_that_does_not_read_everything_ends_well() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    run(&boxd, "cc", &["sleep", "100"]);
+    let exec = json!({"Cmd": ["head", "-c", "3"], "AttachStdin": true, "AttachStdout": true});
+    for _ in 0..5 {
+        let made = boxd.json("POST", "/containers/cc/exec", Some(&exec), 201);
+        let start = format!("/exec/{}/start", made["Id"].as_str().expect("an id"));
+        let (_, mut stream) = boxd.hijack(&start, Some(&json!({})));
+        let mut connection = stream.get_ref().try_clone().expect("a descriptor");
+        let sender = std::thread::spawn(move || {
+            // Until nobody takes more.
+            while connection.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        });
+        // Also the end of the connection is as it should be.
+        assert_eq!(streams(&mut stream), ["xxx", ""]);
+        stream.get_ref().shutdown(Shutdown::Both).expect("close");
+        sender.join().expect("a thread");
+    }
+    // An error comes before all has been sent.
+    let head = "PUT /v1.51/containers/nosuch/archive?path=/ HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n";
+    let mut stream = boxd.connect();
+    stream.write_all(head.as_bytes()).expect("send");
+    while stream.write_all(&[0; 1 << 16]).is_ok() && !is_readable(&stream) {}
+    let (status, _) = read_head(&mut BufReader::new(&stream));
+    assert_eq!(status, 404);
+}
+
+fn is_readable(stream: &UnixStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket");
+    let peeked = rustix::net::recv(stream, &mut [0u8; 1], rustix::net::RecvFlags::PEEK);
+    stream.set_nonblocking(false).expect("a socket");
+    peeked.is_ok()
+}
+
 #[test]
 fn nobody_owns_the_state() {
     let Some(room) = Room::new() else { return };
