@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use rustls::ServerConfig;
 
-use super::tls;
+use super::tls::{self, Strangers};
 use crate::error::{Context, Error, Result};
 use crate::store::{Lock, Sharing};
 
@@ -35,6 +35,8 @@ pub enum Listener {
         listener: TcpListener,
         /// Who clients have to be.
         config: Arc<ServerConfig>,
+        /// Who has not shown it yet.
+        strangers: Arc<Strangers>,
     },
 }
 
@@ -111,7 +113,7 @@ impl Listener {
         let named = || format!("--host tcp://{address}");
         let listener = TcpListener::bind(address).context(named)?;
         listener.set_nonblocking(true).context(named)?;
-        Ok(Listener::Tls { listener, config })
+        Ok(Listener::Tls { listener, config, strangers: Arc::default() })
     }
 
     /// Lets somebody in; `None` if nobody is there.
@@ -124,8 +126,8 @@ impl Listener {
                 connection.set_nonblocking(true)?;
                 Ok(connection)
             }),
-            Listener::Tls { listener, config } => match listener.accept() {
-                Ok((socket, _)) => return tls::accept(config, socket).map(Some),
+            Listener::Tls { listener, config, strangers } => match listener.accept() {
+                Ok((socket, _)) => return tls::accept(config, strangers, socket).map(Some),
                 Err(error) => Err(error),
             },
         };

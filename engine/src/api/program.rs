@@ -82,7 +82,16 @@ fn listeners(arguments: &Arguments, environment: &Environment) -> Result<Vec<Lis
     for host in &hosts {
         match host.split_once("://") {
             Some(("tcp", address)) => {
-                listeners.push(Listener::on_network(address.trim_end_matches('/'), tls(arguments, host)?)?);
+                let address = address.trim_end_matches('/');
+                let has_both = address
+                    .rsplit_once(':')
+                    .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+                if !has_both {
+                    return Err(Error::invalid(format!(
+                        "--host {host}: must have an address and a port, as tcp://0.0.0.0:2376"
+                    )));
+                }
+                listeners.push(Listener::on_network(address, tls(arguments, host)?)?);
             }
             Some(("unix", path)) if path.starts_with('/') => listeners.push(Listener::at(Path::new(path))?),
             Some(("fd", "" | "*")) => listeners.extend(Listener::passed()?),

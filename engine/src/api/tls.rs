@@ -1,16 +1,18 @@
 //! TLS over TCP, for clients with a certificate alone. A thread for each connection passes on what comes and goes, so that everything
 //! else sees a socket like any other.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::pki_types::pem::PemObject;
+use rustix::net::sockopt;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
@@ -19,6 +21,15 @@ use crate::error::{Context, Error, Result};
 
 /// How long a client has to show who it is.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How many clients at once may be about to show it. Each has a thread and three descriptors, and anybody can be one.
+const STRANGERS_MAX: usize = 256;
+
+/// How long a connection is silent before it is asked for, and how long its answer is waited for.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long what a client has sent before it left waits to be taken.
+const LEFT_TIME: Duration = Duration::from_secs(10);
 
 /// What may wait on its way in one direction.
 const WAITING_MAX: usize = 1 << 16;
@@ -50,14 +61,24 @@ pub fn configure(files: &TlsFiles<'_>) -> Result<Arc<ServerConfig>> {
         .build()
         .map_err(|error| wrong(&error))?;
     let own = certificates("--tlscert", files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(files.key)
-        .map_err(|error| Error::corrupt(format!("--tlskey {}: {error}", files.key.display())))?;
+    let key = PrivateKeyDer::from_pem_file(files.key).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            Error::invalid(format!("--tlskey {}: it has no private key", files.key.display()))
+        }
+        error => Error::corrupt(format!("--tlskey {}: {error}", files.key.display())),
+    })?;
+    let pair = || format!("--tlscert {} --tlskey {}", files.certificate.display(), files.key.display());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?
         .with_client_cert_verifier(clients)
         .with_single_cert(own, key)
-        .map_err(|error| wrong(&error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Error::invalid(format!("{}: the key is not that of the certificate", pair()))
+            }
+            error => Error::invalid(format!("{}: {error}", pair())),
+        })?;
     Ok(Arc::new(config))
 }
 
@@ -77,29 +98,90 @@ fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>>
 ///
 /// # Errors
 /// There are no descriptors or threads.
-pub fn accept(config: &Arc<ServerConfig>, socket: TcpStream) -> Result<UnixStream> {
+pub fn accept(
+    config: &Arc<ServerConfig>,
+    strangers: &Arc<Strangers>,
+    socket: TcpStream,
+) -> Result<UnixStream> {
     let (plain, outside) = UnixStream::pair().context(|| "a pair of sockets")?;
     socket.set_nonblocking(true)?;
     let _ = socket.set_nodelay(true);
+    // A client whose machine is gone says nothing: it is asked.
+    let _ = sockopt::set_socket_keepalive(&socket, true);
+    let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
+    let _ = sockopt::set_tcp_keepintvl(&socket, KEEPALIVE);
     plain.set_nonblocking(true)?;
     outside.set_nonblocking(true)?;
     let tls =
         ServerConnection::new(config.clone()).map_err(|error| Error::invalid(format!("TLS: {error}")))?;
-    let passage =
-        Passage { tls, socket, plain: outside, inward: Vec::new(), socket_ended: false, plain_ended: false };
+    let (socket, strangers) = (Arc::new(socket), strangers.clone());
+    let passage = Passage {
+        tls,
+        socket: socket.clone(),
+        plain: outside,
+        inward: Vec::new(),
+        said: Said::More,
+        has_left: false,
+        is_refused: false,
+        plain_ended: false,
+    };
     let builder = std::thread::Builder::new().stack_size(1 << 20);
-    builder.spawn(move || passage.run()).context(|| "a thread")?;
-    Ok(plain)
+    strangers.add(socket.clone());
+    let begun = builder.spawn({
+        let strangers = strangers.clone();
+        move || passage.run(&strangers)
+    });
+    if begun.is_err() {
+        strangers.remove(&socket);
+    }
+    begun.map(|_| plain).context(|| "a thread")
+}
+
+/// Clients that have not shown who they are, the oldest first.
+#[derive(Debug, Default)]
+pub struct Strangers(Mutex<VecDeque<Arc<TcpStream>>>);
+
+impl Strangers {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<TcpStream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one. Of too many the oldest goes: one that has a certificate shows it at once.
+    fn add(&self, socket: Arc<TcpStream>) {
+        let mut strangers = self.lock();
+        strangers.push_back(socket);
+        if strangers.len() > STRANGERS_MAX {
+            let oldest = strangers.pop_front();
+            let _ = oldest.map(|socket| socket.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn remove(&self, socket: &Arc<TcpStream>) {
+        self.lock().retain(|known| !Arc::ptr_eq(known, socket));
+    }
+}
+
+/// What a client has said of what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// There may be more.
+    More,
+    /// That was all; it still reads.
+    All,
 }
 
 /// Both ends of a connection.
 struct Passage {
     tls: ServerConnection,
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     plain: UnixStream,
     /// What has been decrypted, and not been taken yet.
     inward: Vec<u8>,
-    socket_ended: bool,
+    said: Said,
+    /// The client has closed its connection: it does not read either.
+    has_left: bool,
+    /// Nobody takes what comes any more.
+    is_refused: bool,
     plain_ended: bool,
 }
 
@@ -113,61 +195,95 @@ impl From<std::io::Error> for Over {
 }
 
 impl Passage {
-    fn run(mut self) {
-        let deadline = Instant::now() + HANDSHAKE_TIME;
-        while self.wait(deadline).is_ok() && self.pass().is_ok() {}
+    fn run(mut self, strangers: &Strangers) {
+        let mut deadline = Some(Instant::now() + HANDSHAKE_TIME);
+        while self.wait(deadline).is_ok() && self.pass().is_ok() {
+            if deadline.is_some() && !self.tls.is_handshaking() {
+                strangers.remove(&self.socket);
+                deadline = None;
+            }
+        }
+        strangers.remove(&self.socket);
         // What is wrong with a client is said to it, if it listens.
-        let _ = self.tls.write_tls(&mut self.socket);
+        let _ = self.tls.write_tls(&mut &*self.socket);
     }
 
-    fn wait(&self, deadline: Instant) -> std::result::Result<(), Over> {
-        let flags = |read, write| {
-            let read = if read { PollFlags::IN } else { PollFlags::empty() };
-            read | if write { PollFlags::OUT } else { PollFlags::empty() }
-        };
-        let may_read_socket = !self.socket_ended && self.inward.len() < WAITING_MAX;
-        let may_read_plain = !self.plain_ended && !self.tls.is_handshaking() && !self.tls.wants_write();
-        let mut polled = [
-            PollFd::from_borrowed_fd(self.socket.as_fd(), flags(may_read_socket, self.tls.wants_write())),
-            PollFd::from_borrowed_fd(self.plain.as_fd(), flags(may_read_plain, !self.inward.is_empty())),
-        ];
-        let left = self.tls.is_handshaking().then(|| deadline.saturating_duration_since(Instant::now()));
-        let limit = left.map(|left| Timespec {
+    /// Waits until there is something to do. An end of which nothing is wanted is not asked: that it is closed would be told again and
+    /// again.
+    fn wait(&mut self, deadline: Option<Instant>) -> std::result::Result<(), Over> {
+        let mut on_socket = PollFlags::empty();
+        on_socket.set(PollFlags::IN, self.may_read_socket());
+        on_socket.set(PollFlags::OUT, self.tls.wants_write());
+        on_socket.set(PollFlags::RDHUP, !self.has_left);
+        let mut on_plain = PollFlags::empty();
+        on_plain.set(PollFlags::IN, self.may_read_plain());
+        on_plain.set(PollFlags::OUT, !self.inward.is_empty());
+        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if limit == Some(Duration::ZERO) {
+            return Err(Over);
+        }
+        let limit = limit.or_else(|| self.has_left.then_some(LEFT_TIME));
+        let limit = limit.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
         });
-        match poll(&mut polled, limit.as_ref()) {
-            Ok(0) => Err(Over),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {
-                // An end that is closed altogether says so again and again.
-                let gone = PollFlags::HUP | PollFlags::ERR;
-                let is_over = polled[1].revents().intersects(gone)
-                    && self.inward.is_empty()
-                    && self.plain_ended
-                    || polled[0].revents().intersects(gone) && self.socket_ended && !self.tls.wants_write();
-                if is_over { Err(Over) } else { Ok(()) }
-            }
-            Err(_) => Err(Over),
+        // Behind the last of the answer only whether the other end is closed altogether.
+        let is_answered = self.is_answered();
+        let mut polled = Vec::with_capacity(2);
+        if !on_socket.is_empty() {
+            polled.push(PollFd::from_borrowed_fd(self.socket.as_fd(), on_socket));
         }
+        if !on_plain.is_empty() || is_answered {
+            polled.push(PollFd::from_borrowed_fd(self.plain.as_fd(), on_plain));
+        }
+        match poll(&mut polled, limit.as_ref()) {
+            Ok(1..) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => return Err(Over),
+        }
+        let mut told = polled.iter().map(PollFd::revents);
+        if !on_socket.is_empty() {
+            let told = told.next().unwrap_or(PollFlags::empty());
+            self.has_left |= told.intersects(PollFlags::RDHUP | PollFlags::HUP);
+            if told.contains(PollFlags::ERR) {
+                return Err(Over);
+            }
+        }
+        let told = told.next().unwrap_or(PollFlags::empty());
+        self.is_refused |= is_answered && told.intersects(PollFlags::HUP | PollFlags::ERR);
+        Ok(())
+    }
+
+    /// Whether the client has been told everything.
+    fn is_answered(&self) -> bool {
+        self.plain_ended && !self.tls.wants_write()
+    }
+
+    fn may_read_socket(&self) -> bool {
+        self.said == Said::More && self.inward.len() < WAITING_MAX
+    }
+
+    fn may_read_plain(&self) -> bool {
+        !self.plain_ended && !self.tls.is_handshaking() && !self.tls.wants_write()
     }
 
     fn pass(&mut self) -> std::result::Result<(), Over> {
         self.read_socket()?;
-        self.write_plain()?;
+        self.write_plain();
         self.read_plain()?;
         self.write_socket()?;
-        match self.socket_ended && self.plain_ended && self.inward.is_empty() && !self.tls.wants_write() {
+        let has_all = self.inward.is_empty() && self.said == Said::All;
+        match has_all && self.has_left || (has_all || self.is_refused) && self.is_answered() {
             true => Err(Over),
             false => Ok(()),
         }
     }
 
     fn read_socket(&mut self) -> std::result::Result<(), Over> {
-        if self.socket_ended || self.inward.len() >= WAITING_MAX {
+        if !self.may_read_socket() {
             return Ok(());
         }
-        match self.tls.read_tls(&mut self.socket) {
-            Ok(0) => self.socket_ended = true,
+        match self.tls.read_tls(&mut &*self.socket) {
+            Ok(0) => (self.said, self.has_left) = (Said::All, true),
             Ok(_) => {}
             Err(error) if is_later(&error) => return Ok(()),
             Err(_) => return Err(Over),
@@ -176,45 +292,48 @@ impl Passage {
         let mut content = vec![0; state.plaintext_bytes_to_read()];
         self.tls.reader().read_exact(&mut content)?;
         self.inward.extend_from_slice(&content);
-        self.socket_ended |= state.peer_has_closed();
+        if state.peer_has_closed() {
+            self.said = Said::All;
+        }
         Ok(())
     }
 
-    fn write_plain(&mut self) -> std::result::Result<(), Over> {
-        while !self.inward.is_empty() {
+    /// Whoever takes no more may still answer.
+    fn write_plain(&mut self) {
+        while !self.inward.is_empty() && !self.is_refused {
             match self.plain.write(&self.inward) {
                 Ok(length) => drop(self.inward.drain(..length)),
-                Err(error) if is_later(&error) => return Ok(()),
-                Err(_) => return Err(Over),
+                Err(error) if is_later(&error) => return,
+                Err(_) => self.is_refused = true,
             }
         }
-        if self.socket_ended {
+        self.inward.clear();
+        if self.said == Said::All {
             // One that is closed already cannot be closed once more.
             let _ = self.plain.shutdown(Shutdown::Write);
         }
-        Ok(())
     }
 
     fn read_plain(&mut self) -> std::result::Result<(), Over> {
-        if self.plain_ended || self.tls.is_handshaking() || self.tls.wants_write() {
+        if !self.may_read_plain() {
             return Ok(());
         }
         let mut buffer = [0; 1 << 14];
         match self.plain.read(&mut buffer) {
-            Ok(0) => {
+            Ok(length @ 1..) => self.tls.writer().write_all(&buffer[..length])?,
+            Err(error) if is_later(&error) => {}
+            // Whoever closes it with something unread in it is seen as an error.
+            Ok(0) | Err(_) => {
                 self.plain_ended = true;
                 self.tls.send_close_notify();
             }
-            Ok(length) => self.tls.writer().write_all(&buffer[..length])?,
-            Err(error) if is_later(&error) => {}
-            Err(_) => return Err(Over),
         }
         Ok(())
     }
 
     fn write_socket(&mut self) -> std::result::Result<(), Over> {
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut self.socket) {
+            match self.tls.write_tls(&mut &*self.socket) {
                 Ok(_) => {}
                 Err(error) if is_later(&error) => return Ok(()),
                 Err(_) => return Err(Over),

@@ -41,5 +41,6 @@ mod sources;
 mod streams;
 mod system;
 mod terminal;
+mod tls;
 mod unmounting;
 mod volumes;
