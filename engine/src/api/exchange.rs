@@ -1,6 +1,6 @@
 //! One request and its answer.
 
-use std::io::{Read, Result as IoResult, Write};
+use std::io::{BufWriter, Read, Result as IoResult, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -233,6 +233,27 @@ impl<'c> Exchange<'c> {
         Ok(Stream { connection: self.connection, is_chunked })
     }
 
+    /// Answers with what `write` writes. What goes wrong before that is an error like any other.
+    ///
+    /// # Errors
+    /// Those of `write`; the client has gone.
+    pub fn write_late(
+        &mut self,
+        kind: &str,
+        write: impl FnOnce(&mut dyn Write) -> crate::error::Result<()>,
+    ) -> Outcome<Reply> {
+        let mut late = BufWriter::with_capacity(1 << 16, Late { exchange: self, kind, stream: None });
+        if let Err(error) = write(&mut late) {
+            // What has been gathered is not sent.
+            drop(late.into_parts());
+            return Err(error.into());
+        }
+        let Late { exchange, stream, .. } =
+            late.into_inner().map_err(|error| Fault::from(std::io::Error::from(error)))?;
+        let stream = stream.map_or_else(|| exchange.stream(kind), Ok)?;
+        exchange.end(stream)
+    }
+
     /// Ends an answer whose length nobody knew.
     ///
     /// # Errors
@@ -298,6 +319,28 @@ impl<'c> Exchange<'c> {
     pub fn into_next(mut self) -> Option<Vec<u8>> {
         let goes_on = self.head.keeps_alive && self.progress == Progress::Whole;
         (goes_on && self.body.discard(DOCUMENT_MAX)).then(|| self.body.into_rest())
+    }
+}
+
+/// An answer that begins with its first byte.
+struct Late<'e, 'c> {
+    exchange: &'e mut Exchange<'c>,
+    kind: &'e str,
+    stream: Option<Stream<'c>>,
+}
+
+impl Write for Late<'_, '_> {
+    fn write(&mut self, content: &[u8]) -> IoResult<usize> {
+        if self.stream.is_none() {
+            // All that can go wrong is that the client has gone.
+            let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+            self.stream = Some(self.exchange.stream(self.kind).map_err(gone)?);
+        }
+        self.stream.as_mut().map_or(Ok(0), |stream| stream.write(content))
+    }
+
+    fn flush(&mut self) -> IoResult<()> {
+        Ok(())
     }
 }
 

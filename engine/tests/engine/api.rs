@@ -370,6 +370,18 @@ fn a_program_that_does_not_read_everything_ends_well() {
     assert_eq!(status, 404);
 }
 
+#[test]
+fn what_cannot_be_sent_is_an_error_and_no_answer_that_is_cut() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    assert_eq!(boxd.get("/images/test/get").status, 200);
+    fs::remove_dir_all(room.data().join("blobs/sha256")).expect("remove");
+    fs::create_dir(room.data().join("blobs/sha256")).expect("folder");
+    let said = boxd.get("/images/test/get");
+    assert!(said.status >= 400 && said.text().contains("blob"), "{}: {}", said.status, said.text());
+}
+
 fn is_readable(stream: &UnixStream) -> bool {
     stream.set_nonblocking(true).expect("a socket");
     let peeked = rustix::net::recv(stream, &mut [0u8; 1], rustix::net::RecvFlags::PEEK);

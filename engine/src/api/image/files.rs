@@ -31,11 +31,9 @@ fn write(daemon: &Daemon, exchange: &mut Exchange<'_>, names: &[String]) -> Outc
     if let Some(record) = records.iter().find(nameless) {
         return Err(Fault::invalid(format!("{}: it was made from a file and has no manifest", record.name)));
     }
-    let stream = exchange.stream("application/x-tar")?;
-    let mut out = std::io::BufWriter::with_capacity(1 << 16, stream);
-    save_tar(&daemon.store, &records, &mut out)?;
-    let stream = out.into_inner().map_err(|error| Fault::new(500, error.to_string()))?;
-    exchange.end(stream)
+    let saved = exchange.write_late("application/x-tar", |out| save_tar(&daemon.store, &records, out))?;
+    records.iter().for_each(|record| daemon.store.events().note_image(record, "save"));
+    Ok(saved)
 }
 
 /// All images of a tar.
