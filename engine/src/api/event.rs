@@ -9,7 +9,6 @@ use super::fault::{Fault, Outcome};
 use super::query::Filters;
 use crate::command::{EVENT_FILTERS, describe_event, is_labelled, is_meant};
 use crate::store::Event;
-use crate::time::Moment;
 
 const FILTERS: [&str; 15] = [
     "config",
@@ -38,24 +37,11 @@ pub fn events(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         return Err(Fault::invalid("`since` time cannot be after `until` time"));
     }
     let connection = exchange.connection();
-    let mut reader = daemon.store.events().follow()?;
+    let mut reader = daemon.store.events().watch(since, until)?;
     // At once: clients do not wait for the first one.
     let mut stream = exchange.stream("application/json")?;
-    let mut last = None;
-    if let Some(since) = since {
-        let all = daemon.store.events().read()?;
-        last = all.last().map(|event| event.time);
-        for event in all {
-            if event.time >= since && until.is_none_or(|until| event.time <= until) {
-                show(&event, &filters, &mut stream)?;
-            }
-        }
-    }
-    let is_new = |event: &Event| last.is_none_or(|last: Moment| event.time > last);
-    while let Some(events) = reader.next_events_for(until, Some(connection.as_fd()))? {
-        for event in events.iter().filter(|event| is_new(event)) {
-            show(event, &filters, &mut stream)?;
-        }
+    while let Some(events) = reader.next_events_for(Some(connection.as_fd()))? {
+        events.iter().try_for_each(|event| show(event, &filters, &mut stream))?;
     }
     exchange.end(stream)
 }

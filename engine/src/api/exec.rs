@@ -100,6 +100,7 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     exec.request.streams.terminal |= body.tty;
     let size = body.console_size.filter(|size| !size.contains(&0));
     let size = size.map(|[rows, columns]| Size { rows, columns });
+    note_exec(&daemon.store, &exec, ExecEvent::Start(exec.request.command.clone()));
     let begun = ExecSession::begin(&daemon.store, &folder, &exec.request, size);
     if body.detach {
         let session = begun.map_err(|error| match error.kind() {
@@ -153,7 +154,6 @@ fn note_running(store: &Store, exec: &mut ExecRecord, session: &ExecSession) -> 
     let pid = session.pid();
     exec.state = ExecState::Running { pid, began: began_at(pid).unwrap_or(0) };
     exec.write(store)?;
-    note_exec(store, exec, ExecEvent::Start(exec.request.command.clone()));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! attach: to the streams of a container that runs.
 
 use super::{Arguments, Command, Flag, Global, say, status_of};
-use crate::container::{Attaching, ContainerRecord, DetachKeys, attach_to};
+use crate::container::{Attaching, ContainerRecord, DetachKeys, Happening, attach_to, note};
 use crate::error::Result;
 
 pub const COMMAND: Command = Command {
@@ -24,6 +24,7 @@ fn attach(global: &Global, arguments: &Arguments) -> Result<u8> {
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let record = ContainerRecord::of(&folder)?;
     let attaching = attaching(arguments)?;
+    note(&store, &record, &Happening::Attach);
     status_of(attach_to(&store, &folder, &record, &attaching, &mut say)?)
 }
 

@@ -7,7 +7,7 @@ use super::format::Format;
 use super::moment::parse_moment;
 use super::stdout::print_while_read;
 use super::{Arguments, Command, Flag, Global};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::{Event, EventKind};
 use crate::time::{Moment, rfc3339};
 
@@ -44,22 +44,10 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     let since = arguments.text("since")?.map(|text| parse_moment("--since ", text)).transpose()?;
     let until = arguments.text("until")?.map(|text| parse_moment("--until ", text)).transpose()?;
     let store = global.store()?;
-    // Before the look at what is there: nothing is missed.
-    let mut reader = store.events().follow()?;
-    let mut last = Moment::now();
-    if let Some(since) = since {
-        let all = store.events().read()?;
-        last = all.last().map_or(last, |event| event.time);
-        let mut wanted = all
-            .into_iter()
-            .filter(|event| event.time >= since && until.is_none_or(|until| event.time <= until));
-        if !wanted.try_fold(true, |read, event| Ok::<_, Error>(read && show(&event, &filters, &format)?))? {
-            return Ok(0);
-        }
-    }
-    while let Some(events) = reader.next_events(until)? {
-        for event in events.into_iter().filter(|event| since.is_none() || event.time > last) {
-            if !show(&event, &filters, &format)? {
+    let mut reader = store.events().watch(since, until)?;
+    while let Some(events) = reader.next_events()? {
+        for event in &events {
+            if !show(event, &filters, &format)? {
                 return Ok(0);
             }
         }

@@ -85,6 +85,7 @@ fn run_save(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
         Some(path) => write_output(path, |file| save(&store, &records, file))?,
     }
+    records.iter().for_each(|record| store.events().note_image(record, "save"));
     Ok(0)
 }
 

@@ -1,5 +1,6 @@
 //! commit: a container's changes become the topmost layer of a new image.
 
+use super::event::{Happening, note};
 use super::instruction::{change_execution, set_variable};
 use super::options::Options;
 use super::pause::while_paused;
@@ -73,7 +74,11 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         },
         history: [below.history, vec![history]].concat(),
     };
-    kept.above(store, id, layers, &config, options.name.as_ref())
+    let image = kept.above(store, id, layers, &config, options.name.as_ref())?;
+    let name = options.name.as_ref().map_or_else(String::new, Reference::familiar);
+    let (id, comment) = (image.to_string(), options.message.clone());
+    note(store, &record, &Happening::Commit { image: id, name, comment });
+    Ok(image)
 }
 
 /// As the container is run.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::event::{Happening, note_of};
 use super::reach::{Reached, reach};
 use crate::error::{Context, Error, Kind, Result};
 use crate::inside::{Copy, Pick, Source, TarStream, copy_in, landing};
@@ -67,7 +68,9 @@ pub fn copy_out(
     let (target, extraction) = landing(find, to, &named.source, options.rights)?;
     let (mut stream, _reached) = begin(store, folder, &named, named.tar_name(), options)?;
     let extracted = extract(&mut stream, &target, &extraction).context(|| to.display().to_string());
-    stream.finish(extracted)
+    stream.finish(extracted)?;
+    note_of(store, folder, &Happening::Archive);
+    Ok(())
 }
 
 /// Writes a tar of a file or folder of a container's.
@@ -87,7 +90,9 @@ pub fn copy_to_stream(
         Source::ContentOfFolder | Source::Tar => Vec::new(),
     };
     let (stream, _reached) = begin(store, folder, &named, &name, options)?;
-    copy_stream(stream, out)
+    copy_stream(stream, out)?;
+    note_of(store, folder, &Happening::Archive);
+    Ok(())
 }
 
 /// Begins a tar of a file or folder of a container's under its own name, or of a folder's content (`folder/.`) under `.`. What comes
@@ -111,7 +116,9 @@ pub fn archive_of(store: &Store, folder: &ContainerFolder, from: &str) -> Result
 pub fn export(store: &Store, folder: &ContainerFolder, out: &mut dyn Write) -> Result<()> {
     let reached = reach(store, folder)?;
     let pick = Pick { path: "/".into(), name: Vec::new(), follow: true, with_mounts: false };
-    copy_stream(TarStream::of(store.maps(), &reached.place, pick)?, out)
+    let stream = TarStream::of(store.maps(), &reached.place, pick)?;
+    note_of(store, folder, &Happening::Export);
+    copy_stream(stream, out)
 }
 
 /// What comes with the stream keeps the container as it is.
@@ -154,7 +161,9 @@ pub fn copy_into(
     copy_in(store.maps(), &reached.place, copy, &mut |out| {
         let mut out = std::io::BufWriter::new(out);
         pack(&found, named.tar_name(), Boundary::None, Content::Files, &mut out).context(|| from.to_string())
-    })
+    })?;
+    note_of(store, folder, &Happening::Extract);
+    Ok(())
 }
 
 fn open(named: &Named, options: CopyOptions) -> Result<OwnedFd> {
@@ -180,5 +189,7 @@ pub fn copy_from_stream(
             std::io::ErrorKind::BrokenPipe => Error::new(Kind::Closed, "the tar is not read to its end"),
             _ => error.into(),
         })
-    })
+    })?;
+    note_of(store, folder, &Happening::Extract);
+    Ok(())
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::compile::compile_exec;
 use super::detach::DetachKeys;
+use super::event::{ExecEvent, ExecHappening, Happening, note};
 use super::facts::Facts;
 use super::keeper::keep_terminal;
 use super::options::{Options, Streams};
@@ -15,7 +16,7 @@ use super::status::{open_running, unless_ended};
 use super::streams::{Account, Copying, ProgramStreams, connect};
 use super::terminal::{Parting, converse};
 use crate::error::{Error, Kind, Result, STATUS};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, Store, random_id};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -54,33 +55,56 @@ pub fn exec(
     let root = RootFolders::make(store, folder, &record)?;
     let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;
+    let id = random_id()?;
+    let happens = |what| note(store, &record, &Happening::Exec(ExecHappening { id: id.clone(), what }));
+    happens(ExecEvent::Create(request.command.clone()));
+    happens(ExecEvent::Start(request.command.clone()));
+    let ended = run(store, folder, &container, request, &process, warn);
+    match &ended {
+        Ok(Some(status)) => happens(ExecEvent::Die(*status)),
+        // Nobody waits for its end.
+        Ok(None) => {}
+        Err(error) => happens(ExecEvent::Die(error.status())),
+    }
+    Ok(ended?.unwrap_or(0))
+}
+
+/// Its status; `None` if it goes on by itself.
+fn run(
+    store: &Store,
+    folder: &ContainerFolder,
+    container: &pillbox::Container,
+    request: ExecRequest,
+    process: &Value,
+    warn: &mut dyn FnMut(&pillbox::Warning),
+) -> Result<Option<u8>> {
     let mut options = ExecOptions::with_process(process.to_string());
     if request.detached {
         let begun = container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null));
         let mut process = unless_ended(store, folder, begun).map_err(not_begun)?;
-        return process.take_terminal().map_or(Ok(0), |master| keep_terminal(master).map(|()| 0));
+        return process.take_terminal().map_or(Ok(None), |master| keep_terminal(master).map(|()| None));
     }
     if request.streams.terminal && request.streams.interactive {
         let process = unless_ended(store, folder, container.exec(options)).map_err(not_begun)?;
         return match converse(process, request.keys)? {
-            Parting::Ended(status) => Ok(status),
-            Parting::LetGo(master) => keep_terminal(master).map(|()| 0),
+            Parting::Ended(status) => Ok(Some(status)),
+            Parting::LetGo(master) => keep_terminal(master).map(|()| None),
         };
     }
     let mut copying = Copying::default();
     if request.streams.terminal {
         options = options.stdin(Stdio::Null);
     } else {
-        let connected = connect(request.streams.interactive, Account::of(&process))?;
+        let connected = connect(request.streams.interactive, Account::of(process))?;
         let ProgramStreams { stdin, stdout, stderr } = connected.0;
         copying = connected.1;
         options = options.stdin(stdin).stdout(stdout).stderr(stderr);
     }
-    let (root, id) = (Root::at(&store.place().runtime), pillbox::ContainerId::new(&record.id)?);
+    let (root, id) = (Root::at(&store.place().runtime), pillbox::ContainerId::new(folder.id.as_str())?);
     let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
     drop(options);
     copying.finish(warn);
-    unless_ended(store, folder, ended).map_err(not_begun)
+    unless_ended(store, folder, ended).map(Some).map_err(not_begun)
 }
 
 /// Docker's status for a program that could not be begun for another reason than itself, such as its working folder.

@@ -1,8 +1,10 @@
 //! A container that ends with its command: no monitor, one process from the command line to the program.
 
+use std::time::Instant;
+
 use pillbox::Root;
 
-use super::event::{Happening, note};
+use super::event::{Happening, note_end, note_start};
 use super::own::Own;
 use super::prepare::{Prepared, prepare};
 use super::streams::{Copying, ProgramStreams, connect};
@@ -54,11 +56,14 @@ fn run(
     }
     let root = Root::at(&store.place().runtime);
     let id = pillbox::ContainerId::new(&own.record.id)?;
-    note(store, &own.record, &Happening::Start);
+    note_start(store, &own.record);
+    let begun = Instant::now();
     let ended = Timeline::measure(timeline, "run", || {
         pillbox::container::run(&root, &id, &bundle, &options, false, &mut |warning| warn(&warning))
     });
-    let status = ended.map(|ended| ended.status).map_err(Error::from)?;
-    note(store, &own.record, &Happening::Die(status));
-    Ok(status)
+    let ended = ended.map(|ended| ended.status).map_err(Error::from);
+    let status = ended.as_ref().map_or_else(Error::status, |status| *status);
+    let end = Happening::Die(status, begun.elapsed().as_secs());
+    note_end(store, &own.folder, &own.record, &[end]);
+    ended
 }

@@ -1,6 +1,6 @@
 //! The end of a program that nobody has seen, because its monitor was killed with it or before it.
 
-use super::event::{Happening, note};
+use super::event::{Happening, note_end};
 use super::neighbours::announce;
 use super::own::forget_state;
 use super::record::{ContainerRecord, Exit, Progress, is_stopped};
@@ -32,7 +32,8 @@ pub fn record_loss(
     let error = Some(reason.to_string());
     let exit =
         Exit { status: UNKNOWN, finished: Moment::now(), error, is_restarting, is_out_of_memory: false };
+    let seconds = exit.seconds_since(progress.started);
     Progress { exit: Some(exit.clone()), ..progress }.write(folder)?;
-    note(store, record, &Happening::Die(UNKNOWN));
+    note_end(store, folder, record, &[Happening::Die(UNKNOWN, seconds)]);
     Ok(exit)
 }

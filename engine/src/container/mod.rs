@@ -65,7 +65,7 @@ pub use copy::{CopyOptions, archive_of, copy_from_stream, copy_into, copy_out, c
 pub use create::{Lifetime, Start, create};
 pub use detach::DetachKeys;
 pub use ending::{Condition, Waited, await_condition, wait_for_either};
-pub use event::{ExecEvent, ExecHappening, Happening, note};
+pub use event::{ExecEvent, ExecHappening, Happening, note, note_of};
 pub use exec::{ExecRequest, exec};
 pub use exec_record::{ExecRecord, ExecState, ExecStreams, began_at};
 pub use exec_session::ExecSession;

@@ -53,7 +53,10 @@ pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
         };
         match store.volumes().remove(name, is_used) {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
-            removed => removed?,
+            removed => {
+                removed?;
+                store.events().note_volume(name, "destroy");
+            }
         }
     }
     Ok(())

@@ -89,6 +89,13 @@ pub struct Exit {
     pub is_out_of_memory: bool,
 }
 
+impl Exit {
+    /// How long it has run.
+    pub fn seconds_since(&self, started: Option<Moment>) -> u64 {
+        started.map_or(0, |started| self.finished.0.saturating_sub(started.0) / 1_000_000_000)
+    }
+}
+
 const RECORD: &str = "container.json";
 const PROGRESS: &str = "progress.json";
 const STOPPED: &str = "stopped";

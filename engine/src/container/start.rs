@@ -312,8 +312,12 @@ pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
     set_stopped(folder, true)?;
     let monitor = connect(store, &folder.id)?;
     let began = Instant::now();
+    let mut record = ContainerRecord::read(folder).ok().flatten();
     // It may be about to begin.
     while let Some(container) = open(store, &folder.id)? {
+        if let Some(record) = record.take() {
+            note(store, &record, &Happening::Kill(Signal::KILL.as_raw()));
+        }
         match container.kill_all(Signal::KILL) {
             Ok(()) => break,
             Err(error) if began.elapsed() > STOP_TIMEOUT => return Err(error.into()),

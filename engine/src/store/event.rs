@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,19 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
 }
 
+impl Event {
+    /// Something that happens at this moment.
+    pub fn now(
+        kind: EventKind,
+        id: String,
+        action: &str,
+        attributes: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Event {
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        Event { time: Moment::now(), kind, action: action.to_string(), id, attributes }
+    }
+}
+
 /// Where events are written to and read from.
 #[derive(Debug, Clone)]
 pub struct Events {
@@ -81,7 +94,12 @@ impl Events {
 
     /// Writes an event down. Nothing depends on it: a disk that does not take it keeps nobody from his work.
     pub fn note(&self, event: &Event) {
-        let _ = self.write(event);
+        self.note_all(std::slice::from_ref(event));
+    }
+
+    /// Writes several down, which stand one behind the other.
+    pub fn note_all(&self, events: &[Event]) {
+        let _ = self.write(events);
     }
 
     /// Writes down what happens to an image: to its id or, where it comes from a registry or goes there, to its name.
@@ -91,35 +109,33 @@ impl Events {
             _ => record.id.to_string(),
         };
         let familiar = record.reference().map_or_else(|| record.name.clone(), |name| name.familiar());
-        self.note_of(EventKind::Image, id, action, [("name", familiar)]);
+        self.note(&Event::now(EventKind::Image, id, action, [("name", familiar)]));
     }
 
     /// Writes down what happens to a network; what else is known stands behind its name and driver.
     pub fn note_network(&self, record: &NetworkRecord, action: &str, container: Option<&str>) {
         let own = [("name", record.name.clone()), ("type", record.driver.name().to_string())];
         let attributes = own.into_iter().chain(container.map(|id| ("container", id.to_string())));
-        self.note_of(EventKind::Network, record.id.clone(), action, attributes);
+        self.note(&Event::now(EventKind::Network, record.id.clone(), action, attributes));
     }
 
     /// Writes down what happens to a volume.
     pub fn note_volume(&self, name: &str, action: &str) {
-        self.note_of(EventKind::Volume, name.to_string(), action, [("driver", "local".to_string())]);
+        self.note(&Event::now(
+            EventKind::Volume,
+            name.to_string(),
+            action,
+            [("driver", "local".to_string())],
+        ));
     }
 
-    fn note_of(
-        &self,
-        kind: EventKind,
-        id: String,
-        action: &str,
-        attributes: impl IntoIterator<Item = (&'static str, String)>,
-    ) {
-        let attributes = attributes.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        self.note(&Event { time: Moment::now(), kind, action: action.to_string(), id, attributes });
-    }
-
-    fn write(&self, event: &Event) -> Result<()> {
-        let mut line = serde_json::to_vec(event).map_err(|error| crate::Error::invalid(error.to_string()))?;
-        line.push(b'\n');
+    fn write(&self, events: &[Event]) -> Result<()> {
+        let mut lines = Vec::new();
+        for event in events {
+            serde_json::to_writer(&mut lines, event)
+                .map_err(|error| crate::Error::invalid(error.to_string()))?;
+            lines.push(b'\n');
+        }
         let (path, mut options) = (self.now(), File::options());
         loop {
             let opened = options.read(true).append(true).create(true).open(&path);
@@ -131,7 +147,7 @@ impl Events {
             }
             // Meanwhile nobody puts it aside; somebody may have before.
             match Lock::at(&path, Sharing::Shared, "the list of events") {
-                Ok(lock) if lock.is_of(&file) => return append(&file, length, line),
+                Ok(lock) if lock.is_of(&file) => return append(&file, length, lines),
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
@@ -150,46 +166,32 @@ impl Events {
         }
     }
 
-    /// Those that are written down, the oldest first.
+    /// Shows those of a span of time; without its beginning, those that are still to come.
     ///
     /// # Errors
-    /// A file cannot be read.
-    pub fn read(&self) -> Result<Vec<Event>> {
-        // Between the two nobody puts one in the place of the other.
-        let _lock = match Lock::at(&self.now(), Sharing::Shared, "the list of events") {
-            Err(error) if error.kind() == Kind::NotFound => None,
-            lock => Some(lock?),
-        };
-        let mut events = Vec::new();
-        for name in ["before", "now"] {
-            let path = self.folder.join(name);
-            match std::fs::read(&path) {
-                // A line that a loss of power has torn is none.
-                Ok(text) => {
-                    let lines = text.split(|&byte| byte == b'\n');
-                    events.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error).context(|| path.display().to_string()),
-            }
-        }
-        Ok(events)
-    }
-
-    /// Begins to wait for those that are still to come.
-    ///
-    /// # Errors
-    /// The folder cannot be watched.
-    pub fn follow(&self) -> Result<EventReader> {
+    /// A file cannot be read, or the folder cannot be watched.
+    pub fn watch(&self, since: Option<Moment>, until: Option<Moment>) -> Result<EventReader> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let watch = inotify::init(flags)?;
         let wanted = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
         inotify::add_watch(&watch, &self.folder, wanted).context(|| self.folder.display().to_string())?;
-        let mut reader = EventReader { path: self.now(), watch, file: None, line: Vec::new() };
-        if let Some(file) = open(&reader.path)? {
-            let mut file = BufReader::new(file);
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
-            reader.file = Some(file);
+        let (path, known) = (self.now(), Vec::new());
+        let mut reader = EventReader { path, since, until, watch, known, file: None, line: Vec::new() };
+        // Between the two files nobody puts one in the place of the other.
+        let _lock = match Lock::at(&self.now(), Sharing::Shared, "the list of events") {
+            Err(error) if error.kind() == Kind::NotFound => None,
+            lock => Some(lock?),
+        };
+        if since.is_some()
+            && let Some(before) = open(&self.folder.join("before"))?
+        {
+            reader.file = Some(BufReader::new(before));
+            reader.known = reader.read_file()?;
+        }
+        reader.line.clear();
+        reader.file = open(&reader.path)?.map(BufReader::new);
+        if let (None, Some(file)) = (since, &mut reader.file) {
+            file.seek(SeekFrom::End(0))?;
         }
         Ok(reader)
     }
@@ -197,16 +199,16 @@ impl Events {
 
 /// One call: lines of several commands do not mix. What a full disk has torn gets an end first; so may what another command is just
 /// writing, and then an empty line follows it.
-fn append(file: &File, length: u64, mut line: Vec<u8>) -> Result<()> {
+fn append(file: &File, length: u64, mut lines: Vec<u8>) -> Result<()> {
     let mut last = [b'\n'];
     if length > 0 {
         rustix::io::pread(file, &mut last, length - 1)?;
     }
     if last != *b"\n" {
-        line.insert(0, b'\n');
+        lines.insert(0, b'\n');
     }
-    match rustix::io::write(file, &line)? {
-        written if written == line.len() => Ok(()),
+    match rustix::io::write(file, &lines)? {
+        written if written == lines.len() => Ok(()),
         _ => Err(crate::Error::new(Kind::Host, "the list of events: the disk is full")),
     }
 }
@@ -219,40 +221,45 @@ fn open(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Events from a moment on.
+/// Events of a span of time.
 #[derive(Debug)]
 pub struct EventReader {
     path: PathBuf,
+    since: Option<Moment>,
+    until: Option<Moment>,
     watch: OwnedFd,
+    /// Of a file that is not read any more.
+    known: Vec<Event>,
     file: Option<BufReader<File>>,
     /// The beginning of a line.
     line: Vec<u8>,
 }
 
 impl EventReader {
-    /// Waits for more, at most until `until`; `None` when that has come.
+    /// Waits for more; `None` when the span is over.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn next_events(&mut self, until: Option<Moment>) -> Result<Option<Vec<Event>>> {
-        self.next_events_for(until, None)
+    pub fn next_events(&mut self) -> Result<Option<Vec<Event>>> {
+        self.next_events_for(None)
     }
 
     /// The same for somebody who may go away: `None` as well when `reader` has been closed.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn next_events_for(
-        &mut self,
-        until: Option<Moment>,
-        reader: Option<BorrowedFd<'_>>,
-    ) -> Result<Option<Vec<Event>>> {
+    pub fn next_events_for(&mut self, reader: Option<BorrowedFd<'_>>) -> Result<Option<Vec<Event>>> {
         loop {
-            let events = self.read()?;
+            let mut events = std::mem::take(&mut self.known);
+            events.append(&mut self.read()?);
+            let (since, until) = (self.since, self.until);
+            events.retain(|event| {
+                since.is_none_or(|since| event.time >= since) && until.is_none_or(|until| event.time <= until)
+            });
             if !events.is_empty() {
                 return Ok(Some(events));
             }
-            let left = until.map(|until| until.0.saturating_sub(Moment::now().0));
+            let left = self.until.map(|until| until.0.saturating_sub(Moment::now().0));
             if left == Some(0) {
                 return Ok(None);
             }
@@ -277,26 +284,48 @@ impl EventReader {
         }
     }
 
+    /// What has come, also in a file that has taken the place of the one that was read.
     fn read(&mut self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         loop {
             if self.file.is_none() {
                 self.file = open(&self.path)?.map(BufReader::new);
             }
+            events.append(&mut self.read_file()?);
             let Some(file) = &mut self.file else { return Ok(events) };
-            while file.read_until(b'\n', &mut self.line)? > 0 {
-                if self.line.ends_with(b"\n") {
-                    events.extend(serde_json::from_slice(&self.line).ok());
+            let status = file.get_ref().metadata()?;
+            match std::fs::metadata(&self.path) {
+                Ok(now) if now.ino() == status.ino() => {
+                    // Somebody has emptied it by hand.
+                    if status.len() < file.stream_position()? {
+                        file.seek(SeekFrom::Start(0))?;
+                        self.line.clear();
+                        continue;
+                    }
+                    return Ok(events);
+                }
+                Ok(_) => {
+                    // What was written right before it was put aside.
+                    events.append(&mut self.read_file()?);
+                    self.file = None;
                     self.line.clear();
                 }
-            }
-            let inode = file.get_ref().metadata()?.ino();
-            match std::fs::metadata(&self.path) {
-                Ok(status) if status.ino() == inode => return Ok(events),
-                Ok(_) => self.file = None,
                 Err(_) => return Ok(events),
             }
         }
+    }
+
+    /// The rest of a file. A line that a loss of power has torn is none.
+    fn read_file(&mut self) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let Some(file) = &mut self.file else { return Ok(events) };
+        while file.read_until(b'\n', &mut self.line)? > 0 {
+            if self.line.ends_with(b"\n") {
+                events.extend(serde_json::from_slice(&self.line).ok());
+                self.line.clear();
+            }
+        }
+        Ok(events)
     }
 }
 
@@ -330,7 +359,7 @@ mod tests {
                 for thread in 0..8 {
                     let events = &events;
                     scope.spawn(move || {
-                        (0..50).for_each(|number| events.write(&event(thread * 50 + number)).unwrap())
+                        (0..50).for_each(|number| events.write(&[event(thread * 50 + number)]).unwrap())
                     });
                 }
             });
@@ -344,13 +373,51 @@ mod tests {
     #[test]
     fn a_torn_line_costs_no_other() {
         let events = events("torn", LENGTH_MAX);
-        events.write(&event(1)).unwrap();
+        events.write(&[event(1)]).unwrap();
         let torn = [&std::fs::read(events.now()).unwrap()[..], b"{\"time\": 1, \xff"].concat();
         std::fs::write(events.now(), torn).unwrap();
-        let mut reader = EventReader { file: None, ..events.follow().unwrap() };
-        events.write(&event(2)).unwrap();
-        assert_eq!(events.read().unwrap(), [event(1), event(2)]);
-        assert_eq!(reader.next_events(Some(Moment(0))).unwrap(), Some(vec![event(1), event(2)]));
+        let mut reader = events.watch(Some(Moment(0)), Some(Moment(2))).unwrap();
+        events.write(&[event(2)]).unwrap();
+        assert_eq!(reader.next_events().unwrap(), Some(vec![event(1), event(2)]));
+        assert_eq!(reader.next_events().unwrap(), None);
+        std::fs::remove_dir_all(&events.folder).unwrap();
+    }
+
+    /// Clocks of several commands are none of an order.
+    #[test]
+    fn whoever_follows_misses_nothing_and_sees_nothing_twice() {
+        let events = events("followed", 2_000);
+        let (all, soon) = (Some(Moment(0)), Some(Moment(Moment::now().0 + 20_000_000_000)));
+        events.write(&[event(7), event(5)]).unwrap();
+        let mut reader = events.watch(all, soon).unwrap();
+        let mut seen = reader.next_events().unwrap().unwrap();
+        for number in 0..400 {
+            events.write(&[event(number)]).unwrap();
+            // At each place of a file, also right before it is put aside.
+            if number % 7 == 3 {
+                seen.append(&mut reader.next_events().unwrap().unwrap());
+            }
+        }
+        seen.append(&mut reader.next_events().unwrap().unwrap());
+        let wanted: Vec<Event> = [7, 5].into_iter().chain(0..400).map(event).collect();
+        assert_eq!(seen, wanted);
+        std::fs::remove_dir_all(&events.folder).unwrap();
+    }
+
+    #[test]
+    fn an_emptied_or_removed_file_is_read_on() {
+        let events = events("emptied", LENGTH_MAX);
+        events.write(&[event(90), event(91)]).unwrap();
+        let soon = Some(Moment(Moment::now().0 + 20_000_000_000));
+        let mut reader = events.watch(None, soon).unwrap();
+        std::fs::write(events.now(), "").unwrap();
+        events.write(&[event(1)]).unwrap();
+        assert_eq!(reader.next_events().unwrap(), Some(vec![event(1)]));
+        std::fs::write(events.now(), "{\"time\": 1").unwrap();
+        assert_eq!(reader.read().unwrap(), vec![]);
+        std::fs::remove_file(events.now()).unwrap();
+        events.write(&[event(2)]).unwrap();
+        assert_eq!(reader.next_events().unwrap(), Some(vec![event(2)]));
         std::fs::remove_dir_all(&events.folder).unwrap();
     }
 }

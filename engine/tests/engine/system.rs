@@ -118,7 +118,18 @@ fn what_happens_is_told() {
         assert_eq!(
             actions,
             [
-                "create", "start", "rename", "rename", "kill", "kill", "die", "stop", "destroy", "create",
+                "create",
+                "connect",
+                "start",
+                "rename",
+                "rename",
+                "kill",
+                "kill",
+                "disconnect",
+                "die",
+                "stop",
+                "destroy",
+                "create",
                 "destroy"
             ],
             "{told}"
@@ -152,6 +163,58 @@ fn what_happens_is_told() {
         room.call(&["events", "--since", "yesterday"]).fails(125, "--since yesterday: must be");
         room.assert_gone();
     }
+}
+
+#[test]
+fn what_is_done_with_a_container_is_told() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["import", "rootfs.tar", "made:1"]).ok();
+    let run = ["run", "-d", "--network", "none", "--name", "cc", "-v", "data:/data:ro", "-v", "/own"];
+    room.call(&[&run[..], &["made:1", "sleep", "1000"]].concat()).ok();
+    room.call(&["exec", "cc", "true"]).ok();
+    room.call(&["exec", "cc", "sh", "-c", "exit 3"]).exits(3);
+    room.call(&["exec", "cc", "nosuch"]).exits(127);
+    room.call(&["exec", "-d", "cc", "true"]).ok();
+    room.call(&["cp", "cc:/etc/passwd", "passwd"]).ok();
+    room.call(&["cp", "passwd", "cc:/tmp/"]).ok();
+    room.call(&["export", "-o", "files.tar", "cc"]).ok();
+    room.call(&["commit", "-m", "why", "cc", "made:2"]).ok();
+    room.call(&["save", "-o", "image.tar", "made:2"]).ok();
+    room.call(&["rm", "-f", "-v", "cc"]).ok();
+    room.call(&["run", "--rm", "--network", "none", "made:1", "nosuch"]).exits(127);
+    let told =
+        |format: &str| room.call(&["events", "--since", "1m", "--until", "0s", "--format", format]).ok();
+    let all = told("{{.Type}} {{.Action}}");
+    let exec =
+        |what: &str| ["create", "start"].map(|step| format!("container exec_{step}: {what}\n")).concat();
+    let died = "container exec_die\n";
+    let wanted = [
+        "image import\nvolume create\nvolume create\ncontainer create\n",
+        "volume mount\nvolume mount\nnetwork connect\ncontainer start\n",
+        &(exec("true") + died + &exec("sh -c exit 3") + died + &exec("nosuch") + died + &exec("true")),
+        "container archive-path\ncontainer extract-to-dir\ncontainer export\ncontainer commit\nimage save\n",
+        "container kill\nnetwork disconnect\nvolume unmount\nvolume unmount\ncontainer die\n",
+        "container destroy\nvolume destroy\n",
+        "container create\nnetwork connect\ncontainer start\nnetwork disconnect\ncontainer die\ncontainer destroy\n",
+    ];
+    assert_eq!(all, wanted.concat());
+    let details = told("{{.Action}} {{json .Actor.Attributes}}");
+    let has = |start: &str, words: &str| {
+        let lines = details.lines().filter(|line| line.starts_with(start));
+        assert!(lines.clone().any(|line| line.contains(words)), "{start} {words}: {details}");
+    };
+    has("mount", r#""destination":"/data""#);
+    has("mount", r#""read/write":"false""#);
+    has("connect", r#""name":"none","type":"null""#);
+    for status in ["0", "3", "127"] {
+        has("exec_die", &format!(r#""exitCode":"{status}""#));
+    }
+    has("commit", r#""comment":"why""#);
+    has("commit", r#""imageRef":"made:2""#);
+    has("die", r#""exitCode":"137""#);
+    has("die", r#""exitCode":"127""#);
+    room.assert_gone();
 }
 
 #[test]

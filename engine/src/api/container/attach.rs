@@ -11,7 +11,7 @@ use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::api::hijack::{Attached, Form, Shown};
 use crate::container::monitor::{Hello, VERSION, Waiting, connect};
-use crate::container::{ContainerRecord, DetachKeys, Status, Wants, relay};
+use crate::container::{ContainerRecord, DetachKeys, Happening, Status, Wants, note, relay};
 use crate::store::{ContainerFolder, Store};
 
 /// How often it is looked whether a container that was never started is still there.
@@ -44,6 +44,7 @@ pub fn attach(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     // Before the client is told that it is attached: nothing is missed from then on.
     let monitor = if stream { Some(find(&daemon.store, &folder, hello)?) } else { None };
     let connection = exchange.connection();
+    note(&daemon.store, &record, &Happening::Attach);
     let begun = exchange.hijack(form.name())?;
     if logs {
         send_log(&daemon.store, &folder, &record, shown, form, connection)?;

@@ -12,7 +12,8 @@ use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::container::{
-    CopyOptions, archive_of, changes as container_changes, copy_from_stream, export as export_tar,
+    CopyOptions, Happening, archive_of, changes as container_changes, copy_from_stream, export as export_tar,
+    note_of,
 };
 use crate::error::{Error, Kind};
 use crate::inside::TarStream;
@@ -83,6 +84,7 @@ fn archive(daemon: &Daemon, exchange: &mut Exchange<'_>, with_content: bool) -> 
     let mut out = exchange.stream("application/x-tar")?;
     let written = out.write_all(&begun).and_then(|()| std::io::copy(&mut stream, &mut out));
     stream.finish(written.map_err(Error::from))?;
+    note_of(&daemon.store, &folder, &Happening::Archive);
     exchange.end(out)
 }
 
@@ -143,9 +145,7 @@ pub fn put_archive(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Repl
 /// A tar of all files.
 pub fn export(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, _) = named(daemon, exchange)?;
-    let mut out = exchange.stream("application/octet-stream")?;
-    export_tar(&daemon.store, &folder, &mut out)?;
-    exchange.end(out)
+    exchange.write_late("application/octet-stream", |out| export_tar(&daemon.store, &folder, out))
 }
 
 /// What it has changed in its image.

@@ -12,7 +12,7 @@ use super::protocol::{Failure, Kind, encode, encode_value, encode_warning};
 use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path, waiting};
-use crate::container::event::{Happening, note};
+use crate::container::event::{Happening, note_end, note_start};
 use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
 use crate::container::neighbours::announce;
@@ -166,7 +166,7 @@ fn begin_program(
             watch.is_started = true;
             let (started, restarts) = (Some(Moment::now()), progress.restarts + 1);
             Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
-            note(&monitored.store, &monitored.record, &Happening::Start);
+            note_start(&monitored.store, &monitored.record);
         }
         Beginning::Adopt => watch.is_started = true,
     }
@@ -189,8 +189,11 @@ fn record_end(monitored: &Monitored, ended: Result<u8>) -> Result<Exit> {
     let is_restarting = restart(monitored).wants(status, progress.restarts) && !is_stopped(&monitored.folder);
     let is_out_of_memory = has_run_out_of_memory(monitored);
     let exit = Exit { status, finished: Moment::now(), error, is_restarting, is_out_of_memory };
+    let seconds = exit.seconds_since(progress.started);
     Progress { exit: Some(exit.clone()), ..progress }.write(&monitored.folder)?;
-    note(&monitored.store, &monitored.record, &Happening::Die(status));
+    let endings = [Happening::OutOfMemory, Happening::Die(status, seconds)];
+    let endings = if is_out_of_memory { &endings[..] } else { &endings[1..] };
+    note_end(&monitored.store, &monitored.folder, &monitored.record, endings);
     Ok(exit)
 }
 

@@ -14,7 +14,7 @@ use super::input::Input;
 use super::output::{CHUNK, Look, Output};
 use super::protocol::{Kind, Size, decode_value, encode, encode_warning};
 use super::served::Served;
-use crate::container::event::{Happening, note};
+use crate::container::event::note_start;
 use crate::container::log::{Log, Stream};
 use crate::container::overlay::Overlay;
 use crate::container::record::Progress;
@@ -238,7 +238,7 @@ impl Watch {
                 match started {
                     Ok(()) => {
                         self.is_started = true;
-                        note(&monitored.store, &monitored.record, &Happening::Start);
+                        note_start(&monitored.store, &monitored.record);
                         self.clients[index].say(&encode(Kind::Started, b""));
                     }
                     Err(error) => self.failure = Some(error),
