@@ -334,8 +334,10 @@ pub fn environment(arguments: &Arguments) -> Result<Vec<String>> {
     variables.extend(arguments.texts("env")?);
     // A name alone: box's own variable, or none.
     let own = |variable: String| match variable.contains('=') {
+        _ if variable.is_empty() || variable.starts_with('=') => {
+            Err(Error::invalid(format!("--env {variable}: must be NAME or NAME=VALUE")))
+        }
         true => Ok(variable),
-        false if variable.is_empty() => Err(Error::invalid("--env: an empty name")),
         false => Ok(std::env::var(&variable).map_or(variable.clone(), |value| format!("{variable}={value}"))),
     };
     variables.into_iter().map(own).collect()

@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 /// A value cannot be; the flag is named.
 pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
     let limits = &mut options.limits;
-    limits.memory = bytes(arguments, "memory")?;
-    limits.memory_reservation = bytes(arguments, "memory-reservation")?;
+    // As with Docker, none is none.
+    limits.memory = bytes(arguments, "memory")?.filter(|bytes| *bytes > 0);
+    limits.memory_reservation = bytes(arguments, "memory-reservation")?.filter(|bytes| *bytes > 0);
     limits.memory_swap = match arguments.text("memory-swap")? {
         Some("-1") => Some(-1),
-        Some(text) => Some(parse_bytes("--memory-swap", text)?.cast_signed()),
+        Some(text) => Some(parse_bytes("--memory-swap", text)?.cast_signed()).filter(|bytes| *bytes > 0),
         None => None,
     };
     limits.cpu_quota = arguments.number("cpu-quota")?;

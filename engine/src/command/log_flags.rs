@@ -49,15 +49,19 @@ fn take(log: &mut LogOptions, option: &str) -> Result<()> {
     let known = known.concat();
     let wrong = |what: &str| Error::invalid(format!("--log-opt {option}: {what}"));
     let Some((name, value)) = option.split_once('=').filter(|(name, _)| known.contains(name)) else {
-        let names = if known.is_empty() { "nothing".to_string() } else { known.join(", ") };
-        return Err(wrong(&format!(
-            "with --log-driver {} there is {names}, each with =VALUE",
-            log.driver.name()
-        )));
+        let driver = log.driver.name();
+        return Err(wrong(&match known.is_empty() {
+            true => format!("with --log-driver {driver} there are no options"),
+            false => format!("with --log-driver {driver} there is {}, each with =VALUE", known.join(", ")),
+        }));
+    };
+    let size = || match parse_bytes(&format!("--log-opt {name}"), value)? {
+        0 => Err(wrong("must be above zero")),
+        bytes => Ok(bytes),
     };
     let list = || value.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect();
     match name {
-        "max-size" => log.size = Some(parse_bytes("--log-opt max-size", value)?.max(1)),
+        "max-size" => log.size = Some(size()?),
         "max-file" => {
             let count = value.parse().ok().filter(|count| *count > 0);
             log.count = Some(count.ok_or_else(|| wrong("must be a number above zero"))?);
@@ -72,10 +76,7 @@ fn take(log: &mut LogOptions, option: &str) -> Result<()> {
         "env" => log.variables = list(),
         "mode" if value == "non-blocking" => {}
         "mode" => return Err(wrong("a log never makes a container wait: only non-blocking")),
-        "max-buffer-size" => {
-            let bytes = parse_bytes("--log-opt max-buffer-size", value)?;
-            log.waiting = usize::try_from(bytes).ok();
-        }
+        "max-buffer-size" => log.waiting = usize::try_from(size()?).ok(),
         "syslog-address" => log.syslog.address = Some(value.to_string()),
         "syslog-facility" => log.syslog.facility = Some(value.to_string()),
         _ => log.syslog.format = Some(value.to_string()),

@@ -25,6 +25,13 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
         [source, target, flags] => (source, target, flags),
         _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
     };
+    if parts.len() > 1 && source.is_empty() && !target.is_empty() {
+        // As that of a variable that is not set: nothing of it would be kept.
+        return Err(wrong("a source is missing: must be a path or the name of a volume"));
+    }
+    if flags.split(',').filter(|flag| matches!(*flag, "ro" | "rw")).count() > 1 {
+        return Err(wrong("ro and rw: one of them"));
+    }
     let is_path = source.starts_with(['/', '.']);
     let (mut access, mut copies, mut propagation, mut owners) = (Access::ReadWrite, true, None, None);
     for flag in flags.split(',').filter(|flag| !flag.is_empty()) {

@@ -107,6 +107,14 @@ fn foxboxs_flags() {
 }
 
 #[test]
+fn no_memory_is_no_limit() {
+    let Some(room) = Room::new() else { return };
+    let flags = ["run", "--rm", "-m", "0", "--memory-swap", "0", "--memory-reservation", "0"];
+    room.call(&[&flags[..], &["--network", "none", "./rootfs", "true"]].concat()).ok();
+    room.assert_gone();
+}
+
+#[test]
 fn what_is_refused_says_why() {
     let Some(room) = Room::new() else { return };
     let refused = |flags: &[&str], words: &str| {

@@ -191,7 +191,11 @@ fn options_that_cannot_be() {
         room.call(&flags).fails(125, words);
     };
     refused("fluentd", "a=b", "--log-driver fluentd: must be local, json-file, journald, syslog or none");
-    refused("none", "max-size=1m", "--log-opt max-size=1m: with --log-driver none there is nothing");
+    refused("none", "max-size=1m", "--log-opt max-size=1m: with --log-driver none there are no options");
+    // Of a log that has room for nothing there would be nothing.
+    refused("local", "max-size=0", "--log-opt max-size=0: must be above zero");
+    refused("json-file", "max-size=0k", "--log-opt max-size=0k: must be above zero");
+    refused("journald", "max-buffer-size=0", "--log-opt max-buffer-size=0: must be above zero");
     refused("local", "tag=x", "with --log-driver local there is max-size, max-file, compress");
     refused("json-file", "tag={{.Color}}", "--log-opt tag={{.Color}}: its fields are");
     refused("json-file", "compress=true", "--log-opt compress=true: older files are not compressed");

@@ -253,6 +253,9 @@ fn mounts_that_cannot_be_are_told_by_their_flag() {
         ("-v", "/tmp:/", "--volume /tmp:/: nothing can be mounted over the container's root"),
         ("-v", "/tmp:/x:rx", "--volume /tmp:/x:rx: rx: must be ro"),
         ("-v", "d:/x", "--volume d:/x: volume d: must have two characters"),
+        ("-v", ":/x", "--volume :/x: a source is missing: must be a path or the name of a volume"),
+        ("-v", "/tmp:/x:ro,rw", "--volume /tmp:/x:ro,rw: ro and rw: one of them"),
+        ("-e", "=x", "--env =x: must be NAME or NAME=VALUE"),
         (
             "--mount",
             "type=bind,src=/nowhere,dst=/x",

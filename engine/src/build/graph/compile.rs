@@ -47,10 +47,11 @@ pub fn compile(dockerfile: &Dockerfile, wishes: &Wishes, images: &mut dyn Images
         None => outlines.len() - 1,
         Some(name) => find(&outlines, outlines.len(), name).ok_or_else(|| {
             let known: Vec<&str> = outlines.iter().filter_map(|stage| stage.from.name.as_deref()).collect();
-            Error::not_found(format!(
-                "--target {name}: there is no such stage: there are {}",
-                known.join(", ")
-            ))
+            let known = match known.is_empty() {
+                true => format!("none has a name: 0 to {} are their numbers", outlines.len() - 1),
+                false => format!("there are {}", known.join(", ")),
+            };
+            Error::not_found(format!("--target {name}: there is no such stage: {known}"))
         })?,
     };
     let count = outlines.len();

@@ -73,6 +73,8 @@ fn stages_that_nobody_needs_are_left_out() {
     let wrong = Wishes { target: Some("x".into()), ..wishes(&[]) };
     let error = compiled(text, &wrong, &mut Known::default()).unwrap_err().error.to_string();
     assert_eq!(error, "--target x: there is no such stage: there are a, b, c");
+    let error = compiled("FROM scratch\n", &wrong, &mut Known::default()).unwrap_err().error.to_string();
+    assert_eq!(error, "--target x: there is no such stage: none has a name: 0 to 0 are their numbers");
 }
 
 #[test]

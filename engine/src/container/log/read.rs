@@ -200,14 +200,22 @@ impl LogReader {
                 return Ok(true);
             }
         }
-        // A record that a killed monitor has left half is none.
-        self.record.clear();
-        self.file = match File::open(&path) {
-            Ok(file) => Some(file),
+        let file = match File::open(&path) {
+            Ok(file) => file,
             // It has just got another name, or is gone: the next look finds what there is.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(error).context(|| path.display().to_string()),
         };
+        if let Files::Json(path) = &self.files {
+            // Another one may have got the name in between, and this one would be skipped.
+            let next = self.next_json(path)?.and_then(|next| inode(&next));
+            if next != Some(file.metadata().context(|| "log")?.ino()) {
+                return Ok(true);
+            }
+        }
+        // A record that a killed monitor has left half is none.
+        self.record.clear();
+        self.file = Some(file);
         if let Files::Numbered { number, .. } = &mut self.files {
             *number = next;
         }
@@ -219,7 +227,7 @@ impl LogReader {
         let Some(file) = &self.file else { return Ok(None) };
         let own = file.metadata().context(|| "log")?.ino();
         let files = rotated(path)?;
-        let is_own = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|status| status.ino() == own);
+        let is_own = |path: &PathBuf| inode(path) == Some(own);
         match files.iter().position(is_own) {
             Some(index) => Ok(files.into_iter().nth(index + 1)),
             None => Ok(files.into_iter().find(|path| path.exists())),
@@ -283,6 +291,10 @@ impl LogReader {
         }
         Ok(())
     }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|status| status.ino())
 }
 
 fn watch(folder: &Path) -> Result<OwnedFd> {
