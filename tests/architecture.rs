@@ -123,6 +123,7 @@ const ENGINE: House = House {
         "ids",
         "names",
         "layer",
+        "forward",
         "inside",
         "store",
         "archive",

@@ -17,8 +17,8 @@ use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
-    ContainerRecord, USUAL, connect as connect_container, disconnect as disconnect_container, interfaces,
-    network_settings, own_network_id,
+    ContainerRecord, Rootless, USUAL, connect as connect_container, disconnect as disconnect_container,
+    interfaces, network_settings, own_network_id,
 };
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
@@ -71,9 +71,11 @@ struct Facts {
 
 impl Facts {
     fn look(store: &Store) -> Outcome<Facts> {
-        let found = match pillbox_network::store::Store::find(Path::new(STORE)) {
+        let users = store.maps().map(|_| Rootless::of(store));
+        let folder = users.as_ref().map_or(Path::new(STORE), Rootless::records);
+        let found = match pillbox_network::store::Store::find(folder) {
             Ok(Some(known)) => pillbox_network::inspect::list(&known).map_err(worded)?.networks,
-            // An ordinary user's are in user mode.
+            // There are none yet.
             Ok(None) | Err(_) => Vec::new(),
         };
         let records = store.networks().list()?;
@@ -81,7 +83,7 @@ impl Facts {
         let mut containers = Vec::new();
         for record in ContainerRecord::list(store)? {
             let interfaces = interfaces(store, &record.id)?;
-            let settings = network_settings(store, &record, &interfaces, &named);
+            let settings = network_settings(&record, &interfaces, &named);
             containers.push((record, settings));
         }
         Ok(Facts { networks: found, containers })

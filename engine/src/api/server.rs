@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::head::{Head, parse_head};
 use super::listener::Listener;
 use super::route;
-use crate::container::monitor;
+use crate::container::{are_unreaped, reap};
 use crate::error::{Context, Result};
 
 /// How long a head may take from its first byte to its last.
@@ -97,7 +97,7 @@ pub fn serve(
         server.take_returned();
         server.accept();
         server.read_heads();
-        monitor::reap();
+        reap();
         if server.is_idle() {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl Server {
         let now = Instant::now();
         let heads = self.parked.iter().filter_map(|parked| Some(parked.since? + HEAD_TIME));
         let idle = self.idle.filter(|_| self.is_quiet()).map(|idle| self.last + idle);
-        let reaping = monitor::are_unreaped().then(|| now + REAPING);
+        let reaping = are_unreaped().then(|| now + REAPING);
         let next = heads.chain(idle).chain(reaping).chain(self.closed_until).min()?;
         Some(next.saturating_duration_since(now))
     }

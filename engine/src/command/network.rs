@@ -12,7 +12,8 @@ use super::prune_filter::{FILTER, PruneFilter};
 use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
 use crate::container::{
-    Connection, ContainerRecord, NetworkFacts, NetworkMode, Status, check_network_name, compile_network,
+    Connection, ContainerRecord, NetworkFacts, NetworkMode, Rootless, Status, check_network_name,
+    compile_network,
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
@@ -206,7 +207,7 @@ pub fn make(store: &Store, record: &NetworkRecord) -> Result<()> {
     let facts = NetworkFacts { named: vec![record.clone()], ..NetworkFacts::default() };
     let netconf = compile_network(&Default::default(), &network, &facts)?.to_string();
     pillbox::container::Networks::parse(format!("network {name}"), netconf.as_bytes())?;
-    refuse_ordinary_user(store, name)?;
+    refuse_links_of_host(store, record)?;
     check_overlaps(store, record)?;
     store.networks().add(record)?;
     store.events().note_network(record, "create", None);
@@ -236,7 +237,6 @@ fn connect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let network = arguments.operand(0)?.unwrap_or_default();
     refuse_unconnectable(network)?;
     let store = global.store()?;
-    refuse_ordinary_user(&store, network)?;
     let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
     let connection = Connection {
         network: network.to_string(),
@@ -251,7 +251,6 @@ fn disconnect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let network = arguments.operand(0)?.unwrap_or_default();
     refuse_unconnectable(network)?;
     let store = global.store()?;
-    refuse_ordinary_user(&store, network)?;
     let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
     crate::container::disconnect(&store, &folder, network).map(|()| 0)
 }
@@ -266,15 +265,17 @@ fn refuse_unconnectable(network: &str) -> Result<()> {
     }
 }
 
-fn refuse_ordinary_user(store: &Store, network: &str) -> Result<()> {
-    match store.maps() {
-        Some(_) => Err(Error::new(
-            Kind::Host,
-            format!(
-                "network {network}: an ordinary user can make no links on the host: containers have a network in user mode by themselves, and reach each other by ports that they publish"
-            ),
-        )),
-        None => Ok(()),
+/// Links of the host are root's, and so is what lies over them.
+fn refuse_links_of_host(store: &Store, record: &NetworkRecord) -> Result<()> {
+    match record.driver {
+        NetworkDriver::Macvlan | NetworkDriver::Ipvlan if store.maps().is_some() => {
+            Err(Error::invalid(format!(
+                "--driver {}: it lies over a link of the host's ({}), which is root's: an ordinary user's networks are bridges",
+                record.driver.name(),
+                record.link
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -328,8 +329,14 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
             container.name
         )));
     }
-    take_down(&record)?;
+    match store.maps() {
+        None => take_down(&record)?,
+        Some(_) => Rootless::of(store).take_down(&record.runtime_name())?,
+    }
     store.networks().remove(&record.name)?;
+    if store.maps().is_some() {
+        Rootless::of(store).end_if_unused(store)?;
+    }
     store.events().note_network(&record, "destroy", None);
     Ok(())
 }

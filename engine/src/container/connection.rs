@@ -1,9 +1,11 @@
 //! A container is connected to a network, or disconnected from one, whether it runs or not.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pillbox::Root;
+use pillbox::container::Elsewhere;
 use pillbox::state::NetworkRecord as Interface;
 
 use super::exposed::ports_to_publish;
@@ -13,7 +15,8 @@ use super::network::{NetworkFacts, compile_connection, compile_network, parse_ne
 use super::options::{Connection, Network, NetworkMode, USUAL};
 use super::record::ContainerRecord;
 use super::rename::lock;
-use super::status::{Status, open};
+use super::rootless::{Connector, Namespaces, Rootless};
+use super::status::{Status, open, open_running};
 use crate::error::{Error, Result};
 use crate::store::{ContainerFolder, Store};
 
@@ -72,7 +75,10 @@ pub fn connect(
             false => ports_to_publish(&record.execution, &wanted)?,
         };
         let document = compile_connection(&wanted, &connection, &published, &facts)?;
-        let networks = parse_network(&document, folder.names())?;
+        let mut networks = parse_network(&document, folder.names())?;
+        if let Some(namespaces) = namespaces_of(store, folder, &record.name)? {
+            networks.set_elsewhere(Arc::new(Connector::new(namespaces, document, Vec::new())));
+        }
         for warning in pillbox::container::connect(&root, &id, &networks)? {
             warn(&warning.to_string());
         }
@@ -80,7 +86,7 @@ pub fn connect(
     record.options.network = wanted;
     if let Err(error) = record.write(folder) {
         if let Some(made) = find_interface(store, folder, &link)?.filter(|_| interfaces.is_some()) {
-            pillbox::container::disconnect(&root, &id, &made.interface, &folder.names())?;
+            take_away(store, folder, &record.name, &made)?;
         }
         return Err(error);
     }
@@ -123,10 +129,12 @@ pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result
             record.name
         )));
     }
-    if let Some(made) = made {
-        let root = Root::at(&store.place().runtime);
-        let id = pillbox::ContainerId::new(folder.id.as_str())?;
-        pillbox::container::disconnect(&root, &id, &made.interface, &folder.names())?;
+    match made {
+        Some(made) => take_away(store, folder, &record.name, &made)?,
+        None if interfaces(store, folder)?.is_some() => {
+            namespaces_of(store, folder, &record.name)?;
+        }
+        None => {}
     }
     record.options.network.set_connections(connections);
     record.write(folder)?;
@@ -135,6 +143,34 @@ pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result
         store.events().note_network(network, "disconnect", Some(&record.id));
     }
     Ok(())
+}
+
+/// Takes an interface away from a container that runs.
+fn take_away(store: &Store, folder: &ContainerFolder, name: &str, made: &Interface) -> Result<()> {
+    let root = Root::at(&store.place().runtime);
+    let id = pillbox::ContainerId::new(folder.id.as_str())?;
+    let connector = match namespaces_of(store, folder, name)? {
+        Some(namespaces) => {
+            Some(Connector::of_connected(namespaces, &interfaces(store, folder)?.unwrap_or_default()))
+        }
+        None => None,
+    };
+    let elsewhere = connector.as_ref().map(|connector| connector as &dyn Elsewhere);
+    Ok(pillbox::container::disconnect(&root, &id, &made.interface, &folder.names(), elsewhere)?)
+}
+
+/// Where the interfaces of a running container of an ordinary user's are made; `None` for root's, whose are made on the host.
+fn namespaces_of(store: &Store, folder: &ContainerFolder, name: &str) -> Result<Option<Namespaces>> {
+    if store.maps().is_none() {
+        return Ok(None);
+    }
+    let pid = open_running(store, folder)?.pid()?;
+    match Rootless::of(store).find()? {
+        Some(namespaces) if namespaces.have(pid)? => Ok(Some(namespaces)),
+        _ => Err(Error::conflict(format!(
+            "container {name}: it was started without a network with a name, or has lost those that it had, so that its networks cannot be changed while it runs: stop it first (box stop {name})"
+        ))),
+    }
 }
 
 fn check_mode(record: &ContainerRecord) -> Result<()> {

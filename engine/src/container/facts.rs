@@ -44,6 +44,8 @@ pub struct Facts {
 /// Namespaces of other containers that a container is to be in, by their paths.
 #[derive(Debug, Clone, Default)]
 pub struct Joined {
+    /// Ids: that of an ordinary user's networks with names.
+    pub user: Option<String>,
     /// Network.
     pub network: Option<String>,
     /// Processes.

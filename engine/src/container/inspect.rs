@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pillbox::state::NetworkRecord as Interface;
+use pillbox_network::rootless::Program;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
@@ -70,7 +71,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
-        "NetworkSettings": network_settings(store, &record, &interfaces, &named),
+        "NetworkSettings": network_settings(&record, &interfaces, &named),
     }))
 }
 
@@ -443,10 +444,12 @@ pub fn network_name(mode: &NetworkMode) -> String {
     }
 }
 
+/// What connects an ordinary user's containers in user mode.
+const PROGRAMS: [Program; 2] = [Program::Pasta, Program::Slirp4netns];
+
 /// What a container has of the network at this moment: by these interfaces, of which one that does not run has none. `named` finds the
 /// record of a network.
 pub fn network_settings(
-    store: &Store,
     record: &ContainerRecord,
     interfaces: &[Interface],
     named: &dyn Fn(&str) -> Option<NetworkRecord>,
@@ -474,9 +477,12 @@ pub fn network_settings(
             name => named(name),
         };
         let link = runtime_name(named.as_ref());
-        // An ordinary user's is called by the program that it is made by.
-        let is_users = store.maps().is_some();
-        let interface = interfaces.iter().find(|interface| is_users || interface.network == link);
+        // An ordinary user's usual one is called by the program that it is made by.
+        let is_usual = |interface: &&Interface| {
+            named.is_none() && PROGRAMS.iter().any(|program| program.name() == interface.network)
+        };
+        let own = interfaces.iter().find(|interface| interface.network == link);
+        let interface = own.or_else(|| interfaces.iter().find(is_usual));
         if connection.network == USUAL {
             usual = addresses(interface);
             endpoint = interface.map_or(String::new(), |_| endpoint_id(&record.id, USUAL));

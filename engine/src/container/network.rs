@@ -19,7 +19,7 @@ use crate::store::{NetworkDriver, NetworkRecord, Store};
 pub struct NetworkFacts {
     /// Those with names that the container is on.
     pub named: Vec<NetworkRecord>,
-    /// Whether its user is an ordinary one, whose network is in user mode, because links of the host are root's.
+    /// Whether its user is an ordinary one, whose usual network is in user mode, because links of the host are root's.
     pub is_users: bool,
     /// Where the host looks up names.
     pub search: Vec<String>,
@@ -79,8 +79,8 @@ pub fn compile_network(image: &Execution, network: &Network, facts: &NetworkFact
         return Err(Error::invalid(format!("{flag}: with --network {name} there is no port to publish")));
     }
     let mut netconf = Map::new();
-    if facts.is_users && !connections.is_empty() {
-        netconf.extend(in_user_mode(network, &connections, &published)?);
+    if facts.is_users && !connections.is_empty() && network.names().is_empty() {
+        netconf.extend(in_user_mode(network, &published));
     } else if !connections.is_empty() {
         netconf.insert("interfaces".into(), json!(interfaces(&connections, &published, facts)?));
     }
@@ -135,18 +135,8 @@ pub fn compile_connection(
     Ok(Value::Object(netconf))
 }
 
-/// An ordinary user's network.
-fn in_user_mode(
-    network: &Network,
-    connections: &[Connection],
-    published: &[String],
-) -> Result<Map<String, Value>> {
-    if let Some(named) = connections.iter().find(|connection| connection.network != USUAL) {
-        return Err(Error::invalid(format!(
-            "--network {}: networks with names are root's, because an ordinary user can make no links on the host: leave it out, and the container has a network in user mode; containers reach each other by ports that they publish",
-            named.network
-        )));
-    }
+/// An ordinary user's usual network.
+fn in_user_mode(network: &Network, published: &[String]) -> Map<String, Value> {
     let mut interface = json!({"ports": published});
     if let Some(mac) = &network.mac {
         interface["mac"] = json!(mac);
@@ -154,7 +144,7 @@ fn in_user_mode(
     let mut netconf = Map::new();
     netconf.insert("model".into(), json!({"type": "pasta"}));
     netconf.insert("interfaces".into(), json!([interface]));
-    Ok(netconf)
+    netconf
 }
 
 fn interfaces(connections: &[Connection], published: &[String], facts: &NetworkFacts) -> Result<Vec<Value>> {
@@ -198,7 +188,7 @@ fn interfaces(connections: &[Connection], published: &[String], facts: &NetworkF
 /// How names are found. On networks with names the container's monitor answers; otherwise it is as is asked for, or as on the host.
 fn resolver(network: &Network, facts: &NetworkFacts) -> Option<(String, Value)> {
     let Network { servers, search, resolver_options, .. } = network;
-    if network.names().is_empty() || facts.is_users {
+    if network.names().is_empty() {
         if servers.is_empty() && search.is_empty() && resolver_options.is_empty() {
             return None;
         }
@@ -352,7 +342,7 @@ mod tests {
         network.set_connections(Vec::new());
         assert_eq!(network.mode, NetworkMode::None);
         let users = Network { mode: NetworkMode::Named("front".into()), ..Network::default() };
-        let error = compile_network(&Execution::default(), &users, &facts(true)).unwrap_err().to_string();
-        assert!(error.starts_with("--network front: networks with names are root's"), "{error}");
+        let of_user = compile_network(&Execution::default(), &users, &facts(true)).unwrap();
+        assert_eq!(of_user, compile_network(&Execution::default(), &users, &facts(false)).unwrap());
     }
 }

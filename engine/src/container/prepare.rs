@@ -1,5 +1,7 @@
 //! From a container's record to what the runtime takes.
 
+use std::sync::Arc;
+
 use pillbox::container::CniSettings;
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
@@ -11,6 +13,7 @@ use super::options::{MountSource, Options};
 use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
+use super::rootless::{Connector, Namespaces, Rootless};
 use super::streams::Account;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
@@ -37,7 +40,13 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     let root = RootFolders::make(store, folder, record)?;
     let is_users = store.maps().is_some();
     fill_volumes(store, &record.options, &root)?;
-    let facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
+    let mut facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
+    let mut notes = Vec::new();
+    let namespaces = match store.maps().filter(|_| !record.options.network.names().is_empty()) {
+        Some(maps) => Some(Rootless::of(store).provide(store, maps, &mut notes)?),
+        None => None,
+    };
+    facts.joined.user = namespaces.as_ref().map(Namespaces::user_path);
     let config = compile(&record.execution, &record.options, &facts)?;
     let bundle = Bundle {
         // On it the root is attached, where only init sees it: it must hide nothing that is mounted into the container.
@@ -47,11 +56,14 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     };
     let names = folder.names();
     std::fs::create_dir_all(&names).context(|| format!("make the folder {}", names.display()))?;
-    let (_, mut networks) = look_up(store, &record.execution, &record.options, names)?;
+    let (document, mut networks) = look_up(store, &record.execution, &record.options, names)?;
     // Where pasta and slirp4netns are.
     let mut settings = CniSettings::default();
     settings.path = std::env::var("PATH").ok();
     networks.set_cni(settings);
+    if let Some(namespaces) = namespaces {
+        networks.set_elsewhere(Arc::new(Connector::new(namespaces, document, notes)));
+    }
     let layers = root.layers(record.auto_remove);
     // What is thrown away is never synced.
     let mut overlay = match record.auto_remove {

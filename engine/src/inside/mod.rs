@@ -2,6 +2,7 @@
 //! own.
 
 mod place;
+mod rootless;
 mod task;
 
 use std::ffi::{OsStr, OsString};
@@ -10,7 +11,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
+use pillbox::state::NetworkRecord;
+use pillbox_network::responder::Sockets;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
 pub use place::{Bind, Ended, Place, Standing};
+pub use rootless::{Entrance, NetworkAct, is_held};
 use task::{Answer, Task};
 pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing, move_into};
 
@@ -125,6 +131,65 @@ pub fn date_back(maps: Option<&IdMaps>, folder: &Path, latest: i64) -> Result<()
         return crate::layer::date_back(folder, latest);
     }
     Inside::start(maps, &Task::Date { folder: folder.to_path_buf(), latest })?.answer().map(drop)
+}
+
+/// Starts the process that holds the namespaces for networks of the user's; it has the file locked from now on.
+///
+/// # Errors
+/// The kernel gives no namespaces; the ids cannot be mapped.
+pub fn hold_namespaces(maps: &IdMaps, lock: &Path) -> Result<Child> {
+    let inside = Inside::start(Some(maps), &Task::Hold { lock: lock.to_path_buf() })?;
+    inside.leave().map(|(child, _)| child)
+}
+
+/// Does something to networks of the user's; `store` is the folder of what is recorded of them. The result is what is asked for of a
+/// container's interfaces.
+///
+/// # Errors
+/// It cannot be done, and is named.
+pub fn act_on_networks(entrance: &Entrance, store: &Path, act: NetworkAct) -> Result<Vec<NetworkRecord>> {
+    let task = Task::Network { entrance: entrance.clone(), store: store.to_path_buf(), act };
+    match Inside::start(None, &task)?.answer()? {
+        Answer::Interfaces(interfaces) => Ok(interfaces.into_iter().map(NetworkRecord::from).collect()),
+        _ => Err(other_question()),
+    }
+}
+
+/// Starts a process that forwards ports of the host, as `--publish` takes them, to networks of the user's until a container's process
+/// ends. It has the file locked meanwhile. The result has the numbers of the host's ports.
+///
+/// # Errors
+/// A port is not to be had; it is named.
+pub fn forward(
+    entrance: &Entrance,
+    lock: &Path,
+    ports: &[String],
+    container: i32,
+) -> Result<(Child, Vec<u16>)> {
+    let (entrance, lock) = (entrance.clone(), lock.to_path_buf());
+    let task = Task::Forward { entrance, lock, ports: ports.to_vec(), container };
+    match Inside::start(None, &task)?.leave()? {
+        (child, Answer::Ports(numbers)) => Ok((child, numbers)),
+        _ => Err(other_question()),
+    }
+}
+
+/// Opens sockets in the network namespace of a container of an ordinary user's, at which it is answered for names.
+///
+/// # Errors
+/// The container has ended; the kernel gives none.
+pub fn open_name_sockets(container: i32) -> Result<Sockets> {
+    let mut inside = Inside::start(None, &Task::OpenNameSockets { container })?;
+    let Answer::Descriptors([udp, tcp]) = inside.first_answer()? else { return Err(other_question()) };
+    let step = || "take the sockets of a process with your container ids";
+    let pid = Pid::from_raw(inside.child.id().cast_signed()).ok_or_else(no_pipe)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).context(step)?;
+    let take = |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).context(step);
+    let sockets = Sockets { udp: take(udp)?.into(), tcp: take(tcp)?.into() };
+    // It ends when its input does.
+    inside.input = None;
+    inside.child.wait().context(step)?;
+    Ok(sockets)
 }
 
 /// A tar of files in a container's root, or of a container's own layer, as it is read.
@@ -259,6 +324,27 @@ impl Inside {
         }
     }
 
+    /// The answer of a child that goes on.
+    fn leave(mut self) -> Result<(Child, Answer)> {
+        match self.first_answer() {
+            Ok(answer) => Ok((self.child, answer)),
+            Err(error) => {
+                self.input = None;
+                let _ = self.child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    fn first_answer(&mut self) -> Result<Answer> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).context(|| "a process with your container ids")?;
+        parse_answer(&line).unwrap_or_else(|| {
+            let said = line.trim();
+            Err(Error::new(Kind::Host, format!("a process with your container ids has not answered: {said}")))
+        })
+    }
+
     fn answer(self) -> Result<Answer> {
         let Inside { child, input, output: _output, answers } = self;
         drop(input);
@@ -271,14 +357,17 @@ fn finish(mut child: Child, mut answers: BufReader<ChildStderr>) -> Result<Answe
     let read = answers.read_to_string(&mut text);
     let status = child.wait().context(|| "wait for a process with your container ids")?;
     read.context(|| "a process with your container ids")?;
-    let answer = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
-    match answer {
-        Some(Answer::Refused { text, kind }) => Err(Error::new(kind, text)),
-        Some(answer) => Ok(answer),
-        None => {
-            let said = text.trim();
-            Err(Error::new(Kind::Host, format!("the process with your container ids ended: {status} {said}")))
-        }
+    parse_answer(text.lines().last().unwrap_or_default()).unwrap_or_else(|| {
+        let said = text.trim();
+        Err(Error::new(Kind::Host, format!("the process with your container ids ended: {status} {said}")))
+    })
+}
+
+/// A line that the child has said; `None` if it is no answer.
+fn parse_answer(line: &str) -> Option<Result<Answer>> {
+    match serde_json::from_str(line).ok()? {
+        Answer::Refused { text, kind } => Some(Err(Error::new(kind, text))),
+        answer => Some(Ok(answer)),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::layer::{create_beneath, open_beneath};
 
 /// `CLONE_NEWUSER`, `CLONE_NEWNS`.
-const NEW_USER: u32 = 0x1000_0000;
+pub(super) const NEW_USER: u32 = 0x1000_0000;
 pub(super) const NEW_MOUNTS: u32 = 0x0002_0000;
 
 /// In which user namespace the work is done.

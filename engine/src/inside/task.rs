@@ -1,17 +1,20 @@
 //! What the child does: it enters its namespaces, says so, waits for its ids, works, and answers in a line on stderr.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use pillbox::root::Layers;
+use pillbox_network::responder::Sockets;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::READY;
 use super::place::{Place, Standing, open_in};
+use super::rootless::{self, Entrance, Forwarding, Interface, NetworkAct};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{AS_ROOT, open_beneath};
 use crate::layer::{
@@ -35,6 +38,10 @@ pub(super) enum Task {
     Gather { place: Place, gathering: Gathering },
     Lay { place: Place, laying: Laying },
     Date { folder: PathBuf, latest: i64 },
+    Hold { lock: PathBuf },
+    Network { entrance: Entrance, store: PathBuf, act: NetworkAct },
+    Forward { entrance: Entrance, lock: PathBuf, ports: Vec<String>, container: i32 },
+    OpenNameSockets { container: i32 },
 }
 
 /// What of a container's root is packed.
@@ -89,6 +96,9 @@ pub(super) enum Answer {
     Unpacked { unpacked: Unpacked },
     Changes(Vec<Change>),
     Usage(u64),
+    Interfaces(Vec<Interface>),
+    Ports(Vec<u16>),
+    Descriptors([i32; 2]),
     Done,
     Refused { text: String, kind: Kind },
 }
@@ -107,11 +117,35 @@ impl Task {
             | Task::Move { .. }
             | Task::Usage { .. }
             | Task::Date { .. }
+            | Task::Hold { .. }
+            | Task::Network { .. }
+            | Task::Forward { .. }
+            | Task::OpenNameSockets { .. }
             | Task::Changes(_) => None,
         }
     }
 
-    fn run(self, root: Option<OwnedFd>) -> Result<Answer> {
+    fn run(self, root: Option<OwnedFd>) -> Result<(Answer, Afterwards)> {
+        match self {
+            Task::Hold { lock } => {
+                let held = rootless::hold(&lock)?;
+                Ok((Answer::Done, Afterwards::Hold(held)))
+            }
+            Task::Forward { entrance, lock, ports, container } => {
+                let forwarding = rootless::listen(&entrance, &lock, &ports, container)?;
+                let chosen = forwarding.listeners.ports.iter().map(|port| port.host_port).collect();
+                Ok((Answer::Ports(chosen), Afterwards::Forward(forwarding)))
+            }
+            Task::OpenNameSockets { container } => {
+                let sockets = rootless::open_name_sockets(container)?;
+                Ok((Answer::Descriptors(rootless::numbers(&sockets)), Afterwards::Keep(sockets)))
+            }
+            task => task.finish(root).map(|answer| (answer, Afterwards::End)),
+        }
+    }
+
+    /// One after which there is nothing more to do.
+    fn finish(self, root: Option<OwnedFd>) -> Result<Answer> {
         let root = |place: &Place| root.map_or_else(|| place.make(), Ok);
         match self {
             Task::Unpack { folder } => {
@@ -149,6 +183,12 @@ impl Task {
             Task::Changes(OwnLayer { upper, lower, mounted }) => {
                 let left_out = bare_mountpoints(&upper, &lower, &mounted)?;
                 changes(&upper, &lower, &left_out).map(Answer::Changes)
+            }
+            Task::Network { entrance, store, act } => {
+                rootless::act(&entrance, &store, act).map(Answer::Interfaces)
+            }
+            Task::Hold { .. } | Task::Forward { .. } | Task::OpenNameSockets { .. } => {
+                Err(Error::invalid("a task that goes on"))
             }
         }
     }
@@ -274,15 +314,57 @@ fn remove(folder: &Path) -> Result<()> {
     Ok(crate::deletion::delete(rustix::fs::CWD, &name)?)
 }
 
-pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
-    let answer = work(arguments)
-        .unwrap_or_else(|error| Answer::Refused { text: error.to_string(), kind: error.kind() });
-    let text = serde_json::to_string(&answer).unwrap_or_default();
-    let is_said = std::io::stderr().write_all(format!("{text}\n").as_bytes()).is_ok();
-    u8::from(!is_said || matches!(answer, Answer::Refused { .. }))
+/// What the child does when it has answered.
+enum Afterwards {
+    End,
+    /// Holds its namespaces and its lock, until it is killed.
+    Hold(File),
+    /// Forwards until a container's process ends.
+    Forward(Forwarding),
+    /// Keeps them open until its parent has them.
+    Keep(Sockets),
 }
 
-fn work(mut arguments: impl Iterator<Item = OsString>) -> Result<Answer> {
+impl Afterwards {
+    fn live(self) -> Result<()> {
+        match self {
+            Afterwards::End => Ok(()),
+            Afterwards::Keep(_sockets) => Ok(std::io::stdin().read_to_end(&mut Vec::new()).map(drop)?),
+            Afterwards::Hold(_file) => {
+                leave_streams()?;
+                loop {
+                    std::thread::park();
+                }
+            }
+            Afterwards::Forward(forwarding) => {
+                leave_streams()?;
+                forwarding.live()
+            }
+        }
+    }
+}
+
+/// Whoever has started it does not wait for it, nor for the readers of its streams.
+fn leave_streams() -> Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(rustix::stdio::dup2_stderr(&null)?)
+}
+
+pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let (answer, afterwards) = work(arguments).unwrap_or_else(|error| {
+        (Answer::Refused { text: error.to_string(), kind: error.kind() }, Afterwards::End)
+    });
+    let text = serde_json::to_string(&answer).unwrap_or_default();
+    let is_said = std::io::stderr().write_all(format!("{text}\n").as_bytes()).is_ok();
+    if !is_said || matches!(answer, Answer::Refused { .. }) {
+        return 1;
+    }
+    u8::from(afterwards.live().is_err())
+}
+
+fn work(mut arguments: impl Iterator<Item = OsString>) -> Result<(Answer, Afterwards)> {
     let mut next = || arguments.next().and_then(|text| text.into_string().ok()).unwrap_or_default();
     let wrong = |error: serde_json::Error| Error::invalid(format!("the task: {error}"));
     let standing: Standing = serde_json::from_str(&next()).map_err(wrong)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Program;
 use super::process::{LIMIT, errno, is_readable};
 use crate::attachment::hash;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::port::Port;
 
 object! {
@@ -37,6 +37,14 @@ impl Helper {
         let found = open(pid).and_then(|found| found.ok_or(Errno::SRCH));
         let (_, identity) = found.context(format_args!("open process {pid}"))?;
         Ok(Helper { program, pid, identity, old: false, ports: ports.to_vec().into() })
+    }
+
+    /// Reads what is recorded of one.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn parse(text: &[u8]) -> Result<Helper> {
+        pillbox_json::parse(text).map_err(|error| Error::invalid(format_args!("{error}")))
     }
 
     /// What the user should know of published ports.

@@ -59,6 +59,7 @@ use crate::port::Port;
 use self::pasta::Dialect;
 
 pub use helper::Helper;
+pub use reservation::bind_ports;
 pub use target::Target;
 
 /// The interface's name in the container.

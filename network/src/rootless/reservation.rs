@@ -51,6 +51,34 @@ pub(super) fn reserve(program: Program, ports: &[Port], options: &Options) -> Re
     Ok(reserved)
 }
 
+/// Binds ports of the host, and listens at those of TCP, for who forwards them himself. Those that are 0 are chosen, and never one that is
+/// asked for as well.
+///
+/// # Errors
+/// A port is taken, reserved for root or not of a kind that can be published; it is named.
+pub fn bind_ports(ports: &[Port]) -> Result<Vec<(Port, OwnedFd)>> {
+    let mut bound: Vec<Option<(Port, OwnedFd)>> = ports.iter().map(|_| None).collect();
+    for is_chosen in [false, true] {
+        for (port, bound) in
+            ports.iter().zip(&mut bound).filter(|(port, _)| (port.host_port == 0) == is_chosen)
+        {
+            if port.protocol == Protocol::Sctp {
+                let why = "an ordinary user publishes tcp and udp, not sctp";
+                return Err(Error::invalid(format_args!("port {port}: {why}")));
+            }
+            let (socket, host_port) = try_port(port, true).map_err(|errno| word(port, errno))?;
+            if port.protocol == Protocol::Tcp {
+                listen(&socket, BACKLOG).map_err(|errno| word(port, errno))?;
+            }
+            *bound = Some((Port { host_port, ..*port }, socket));
+        }
+    }
+    Ok(bound.into_iter().flatten().collect())
+}
+
+/// How many connections may wait to be taken.
+const BACKLOG: i32 = 1024;
+
 /// Binds a port of the host, of both families if there is no address; and tells which.
 fn try_port(port: &Port, has_v6: bool) -> rustix::io::Result<(OwnedFd, u16)> {
     match port.host_ip {

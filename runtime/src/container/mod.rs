@@ -57,7 +57,8 @@ pub use networks::Networks;
 #[cfg(feature = "network")]
 #[doc(hidden)]
 pub use networks::{
-    CniNetwork, CniSettings, STORE, check_attachments, collect_garbage, connect, disconnect, worded,
+    CniNetwork, CniSettings, Elsewhere, STORE, There, Whose, check_attachments, collect_garbage, connect,
+    disconnect, worded,
 };
 pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};

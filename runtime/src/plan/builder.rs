@@ -32,6 +32,8 @@ pub(super) struct Builder<'h> {
     pub(super) notifications: Notifications,
     /// Which processes may look into it until it executes the program.
     pub(super) visible: Visible,
+    /// Whether init is executed in the user namespace that it joins.
+    pub(super) starts_in_user: bool,
 }
 
 /// The user namespace of an init.
@@ -116,6 +118,7 @@ impl<'h> Builder<'h> {
             late: Late::default(),
             notifications: Notifications::Agent,
             visible: Visible::ToNobody,
+            starts_in_user: false,
         }
     }
 
@@ -195,7 +198,7 @@ impl<'h> Builder<'h> {
 
     /// The finished plan; it makes and joins no namespaces yet.
     pub(super) fn finish(self, spec: &ValidSpec<'_>, intent: &Intent) -> Plan {
-        let Builder { operations, descriptors, mut warnings, .. } = self;
+        let Builder { operations, descriptors, mut warnings, starts_in_user, .. } = self;
         warnings.extend_from_slice(&spec.warnings);
         Plan {
             descriptors,
@@ -205,6 +208,7 @@ impl<'h> Builder<'h> {
             seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,
+            starts_in_user,
             ..Plan::default()
         }
     }

@@ -82,6 +82,8 @@ pub struct Plan {
     pub sends_network: bool,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
+    /// Whether init is executed in the user namespace that it joins.
+    pub starts_in_user: bool,
     /// Where the root is mounted in the runtime's own namespace, to be unmounted when the container is
     /// removed.
     pub mounts_at: Option<String>,

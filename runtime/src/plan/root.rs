@@ -67,14 +67,23 @@ fn compile_given_root(
     if !namespaces.makes(NamespaceKind::Mount) {
         return needs("a new mount namespace");
     }
-    let mappings = mappings.filter(|_| namespaces.joined.is_empty());
+    let joins_users = namespaces.joins(NamespaceKind::User);
+    // With rights in the user namespace that init is executed in, the runtime gets into the others that are made there.
+    let mappings = mappings.filter(|_| namespaces.joined.len() == usize::from(joins_users));
     let index = match mappings {
         _ if builder.host.privileged => {
             builder.descriptor(Descriptor::Root { source: source.clone(), inside: None })
         }
         _ if !source.can_be_made_inside() => return needs("root's rights"),
-        Some(mappings) => builder.ask_for_root(source.clone(), mappings.first_ids()),
-        None => return needs("root's rights, or a new user namespace and no namespace that is joined"),
+        Some(mappings) => {
+            builder.starts_in_user = joins_users;
+            builder.ask_for_root(source.clone(), mappings.first_ids())
+        }
+        None => {
+            return needs(
+                "root's rights, or a user namespace with its mappings and no other namespace that is joined",
+            );
+        }
     };
     let at = if from_seed { ROOT_IN_SEED } else { &c_string("bundle", &intent.bundle)? };
     let tree = Tree::Descriptor(index);

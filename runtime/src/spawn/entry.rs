@@ -18,7 +18,11 @@ use crate::plan::Plan;
 /// may be out of reach, and processes of a joined pid namespace must not find a descriptor of the host in init.
 pub(super) fn steps(plan: &Plan, opened: &Opened, cgroup: Option<&Cgroup>, seeded: bool) -> Vec<EntryStep> {
     let user_first = !rustix::process::geteuid().is_root();
-    let joined = || opened.joined.iter().map(|(fd, flags)| (fd.as_raw_fd() as u32, *flags));
+    let is_left = |flags: u32| !(plan.starts_in_user && flags == CLONE_NEWUSER);
+    let joined = || {
+        let all = opened.joined.iter().map(|(fd, flags)| (fd.as_raw_fd() as u32, *flags));
+        all.filter(|(_, flags)| is_left(*flags))
+    };
     let is_first = |(_, flags): &(u32, u32)| (*flags == CLONE_NEWUSER) == user_first;
     let enter = joined()
         .filter(is_first)
@@ -26,8 +30,9 @@ pub(super) fn steps(plan: &Plan, opened: &Opened, cgroup: Option<&Cgroup>, seede
         .map(|(descriptor, namespaces)| EntryStep::Enter { descriptor, namespaces });
     let namespaces = plan.namespaces.made_by_clone() & if seeded { !CLONE_NEWNS } else { !0 };
     let entered = joined().fold(0, |all, (_, flags)| all | flags);
-    let among_others =
-        entered & (CLONE_NEWUSER | CLONE_NEWPID) != 0 || (namespaces & CLONE_NEWUSER != 0 && entered != 0);
+    let among_others = plan.starts_in_user
+        || entered & (CLONE_NEWUSER | CLONE_NEWPID) != 0
+        || (namespaces & CLONE_NEWUSER != 0 && entered != 0);
     let mut cgroup = cgroup.map(|cgroup| cgroup.fd().as_raw_fd() as u32);
 
     let mut steps = Vec::with_capacity(opened.joined.len() + 3);

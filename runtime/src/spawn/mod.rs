@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use self::memfd::{InitFile, plan_file};
 use self::opened::Channel;
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Kind, describe_errno};
+use crate::error::{Context, Error, Kind, describe_errno};
 use crate::plan::{Descriptor, Plan};
 use crate::sys::process_end::collect_strays;
 use crate::sys::{self, Child, ChildStep};
@@ -104,6 +104,7 @@ pub fn spawn(
         numbers.push(fd.map_or(NEVER_OPEN, |fd| fd.as_raw_fd() as u32));
     }
     let seed = if plan.from_seed { seed.map(AsFd::as_fd) } else { None };
+    let users = if plan.starts_in_user { opened.joined_users() } else { None };
     let steps = entry::steps(plan, opened, cgroup, seed.is_some());
     // Processes in an existing namespace must not inspect an init that enters it.
     let readable = opened.joined.is_empty() || !rustix::process::geteuid().is_root();
@@ -120,6 +121,7 @@ pub fn spawn(
     let arguments: [*const c_char; 3] = [c"pillbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
     let mut child = Child::new(init.as_fd(), &arguments, &keep);
     child.seed = seed;
+    child.users = users;
     child.preserve = plan.preserve_fds;
     child.stdio = &opened.stdio;
     // Init is not dumpable while it enters a user namespace, and only root may write to its files in /proc then.
@@ -133,7 +135,10 @@ pub fn spawn(
     let mut wait = || made = network.as_ref().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =
         if plan.namespaces.network_meanwhile { Some(&mut wait) } else { None };
+    // Until it executes init the child shares this process's memory.
+    let unseen = users.map(|_| sys::Unseen::begin()).transpose().context(|| "prctl(PR_SET_DUMPABLE)")?;
     let spawned = sys::spawn(&child, meanwhile).map_err(|(step, errno)| word_child_failure(step, errno))?;
+    drop(unseen);
     drop(held);
     drop(network);
     // Only init may hold its end, so that its death is an end of file.
@@ -170,6 +175,7 @@ fn word_child_failure(step: ChildStep, errno: Errno) -> SpawnError {
             };
             format!("clone init: {cause}{hint}")
         }
+        ChildStep::Users => format!("linux.namespaces: enter the user namespace: {cause}"),
         ChildStep::Descriptors => format!("sort descriptors for init: {cause}"),
         ChildStep::Exec => format!("execute init from its memfd: {cause}"),
     });

@@ -179,6 +179,12 @@ impl Opened {
         Ok(made)
     }
 
+    /// The user namespace that is joined.
+    pub(super) fn joined_users(&self) -> Option<BorrowedFd<'_>> {
+        let users = self.joined.iter().find(|(_, flags)| *flags == NamespaceKind::User.clone_flag());
+        users.map(|(namespace, _)| namespace.as_fd())
+    }
+
     /// Opens or makes a root to which no path leads, unless it has to be made in init's namespaces.
     ///
     /// # Errors
@@ -203,6 +209,9 @@ impl Opened {
             if let Descriptor::Root { source, inside: Some(RootInside { turn: of, ids }) } = descriptor
                 && *of == turn
             {
+                // Others stand in a user namespace that was there before.
+                let unseen = plan.starts_in_user.then(sys::Unseen::begin).transpose();
+                let _unseen = unseen.context(|| "prctl(PR_SET_DUMPABLE)")?;
                 trees.extend(source.open_inside(init.as_fd(), *ids)?);
             }
             let (Descriptor::Tree { path, recursive, field, late, idmap, .. }, Some(place)) =

@@ -20,6 +20,8 @@ pub mod surroundings;
 #[deny(unsafe_code)]
 pub mod unix_socket;
 #[deny(unsafe_code)]
+mod unseen;
+#[deny(unsafe_code)]
 pub mod user_namespace;
 
 use rustix::io::Errno;
@@ -36,6 +38,7 @@ pub use probe::{
 pub use processor::{hold_here, lift_restriction, several_processors};
 pub use signal::{realtime_signal, set_signal_mask, signalfd};
 pub use spawn::{Child, ChildStep, Spawned, spawn, spawn_ended};
+pub use unseen::Unseen;
 
 fn errno(errno: syscalls::Errno) -> Errno {
     Errno::from_raw_os_error(errno.into_raw())

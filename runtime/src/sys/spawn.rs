@@ -20,6 +20,8 @@ pub enum ChildStep {
     Clone = 2,
     /// setns(2) into the seed namespace, or unshare(2) there.
     Seed = 3,
+    /// setns(2) into a user namespace.
+    Users = 4,
     /// Replacing and closing descriptors.
     Descriptors = 5,
     /// execveat(2) of init.
@@ -28,7 +30,8 @@ pub enum ChildStep {
 
 impl ChildStep {
     /// The steps that fail in the child itself.
-    const FAILURES: [ChildStep; 3] = [ChildStep::Seed, ChildStep::Descriptors, ChildStep::Exec];
+    const FAILURES: [ChildStep; 4] =
+        [ChildStep::Seed, ChildStep::Users, ChildStep::Descriptors, ChildStep::Exec];
 }
 
 /// What a child does between clone and exec, in memory that it shares with its waiting parent.
@@ -39,6 +42,9 @@ pub struct Child<'a> {
     pub arguments: &'a [*const c_char],
     /// The seed mount namespace, of which the child makes a copy.
     pub seed: Option<BorrowedFd<'a>>,
+    /// The user namespace in which init is executed, if not in the parent's: whoever has rights there may look into init then, however
+    /// closed it is to others.
+    pub users: Option<BorrowedFd<'a>>,
     /// How many descriptors, from 3 on, are for the container.
     pub preserve: u32,
     /// Descriptors above 2 that become stdin, stdout and stderr, with the numbers that they get.
@@ -86,6 +92,7 @@ impl<'a> Child<'a> {
             init,
             arguments,
             seed: None,
+            users: None,
             preserve: 0,
             stdio: &[],
             keep,
@@ -118,6 +125,11 @@ impl<'a> Child<'a> {
             if let Err(errno) = entered.and_then(|()| pillbox_init::sys::unshare_namespaces(NEWNS)) {
                 self.fail(ChildStep::Seed, errno);
             }
+        }
+        if let Some(users) = self.users
+            && let Err(errno) = pillbox_init::sys::setns(users, linux_raw_sys::general::CLONE_NEWUSER)
+        {
+            self.fail(ChildStep::Users, errno);
         }
         if let Err(errno) = self.sort_descriptors() {
             self.fail(ChildStep::Descriptors, errno);

@@ -243,7 +243,7 @@ fn document(store: &Store, networks: &[NetworkRecord], row: &Row) -> crate::Resu
     // What does not run has none.
     let interfaces = if status.is_alive() { interfaces(store, &record.id)? } else { Vec::new() };
     let named = |name: &str| NetworkRecords::find_in(networks, name).cloned();
-    let settings = network_settings(store, record, &interfaces, &named);
+    let settings = network_settings(record, &interfaces, &named);
     let command = arguments(&record.execution, &record.options).unwrap_or_default();
     Ok(json!({
         "Id": record.id,

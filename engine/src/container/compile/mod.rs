@@ -138,7 +138,7 @@ fn namespaces(options: &Options, facts: &Facts) -> Value {
         ("pid", namespaces.pid == Sharing::Own, joined.pid.as_ref()),
         ("ipc", namespaces.ipc == Sharing::Own, joined.ipc.as_ref()),
         ("cgroup", namespaces.cgroup == Sharing::Own, None),
-        ("user", facts.maps.is_some(), None),
+        ("user", facts.maps.is_some(), joined.user.as_ref()),
     ];
     let one = |(kind, _, path): (&str, bool, Option<&String>)| match path {
         Some(path) => json!({"type": kind, "path": path}),

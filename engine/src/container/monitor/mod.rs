@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub(super) use input::Input;
 pub(super) use output::{Look, Output};
 pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
-pub use spawn::{adopt, are_unreaped, connect, reap, start_again, start_monitor};
+pub use spawn::{adopt, connect, start_again, start_monitor};
 pub use waiting::Waiting;
 
 use super::overlay::Overlay;

@@ -11,6 +11,7 @@ use pillbox_network::responder::{self, Sockets};
 use super::Monitored;
 use crate::container::neighbours::Neighbourhood;
 use crate::error::{Context, Result};
+use crate::inside::open_name_sockets;
 use crate::names::Server;
 
 /// What the thread has for its stack, of which the kernel gives what is used.
@@ -29,9 +30,8 @@ impl Naming {
     /// # Errors
     /// The kernel gives no sockets there, or no thread.
     pub fn begin(monitored: &Monitored, container: &Container) -> Result<Naming> {
-        let path = format!("/proc/{}/ns/net", container.pid()?);
-        let namespace = File::open(&path).context(|| path.clone())?;
-        let opened = responder::open(namespace.as_fd()).map_err(pillbox::container::worded);
+        let is_users = monitored.store.maps().is_some();
+        let opened = open_sockets(container.pid()?, is_users);
         let Sockets { udp, tcp } = opened.context(|| "answer for names")?;
         let directory = Neighbourhood::of(monitored.store.clone(), monitored.folder.clone());
         let (ended, end) = std::io::pipe().context(|| "a pipe")?;
@@ -40,6 +40,16 @@ impl Naming {
         let thread = Builder::new().name("box-names".into()).stack_size(STACK).spawn(serve);
         Ok(Naming { end: Some(end), thread: Some(thread.context(|| "a thread")?) })
     }
+}
+
+/// In the network namespace of a container's process. That of an ordinary user's is entered by another process.
+fn open_sockets(pid: i32, is_users: bool) -> Result<Sockets> {
+    if is_users {
+        return open_name_sockets(pid);
+    }
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = File::open(&path).context(|| path.clone())?;
+    Ok(responder::open(namespace.as_fd()).map_err(pillbox::container::worded)?)
 }
 
 impl Drop for Naming {

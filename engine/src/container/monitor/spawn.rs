@@ -5,9 +5,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use pillbox::Spawned;
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
@@ -15,6 +12,7 @@ use crate::container::own::{Own, remove_volumes};
 use crate::container::own_cgroup::start;
 use crate::container::record::ContainerRecord;
 use crate::container::rename::disclaim_names;
+use crate::container::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
@@ -64,28 +62,8 @@ fn spawn(
     let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
     let streams = [lock.as_fd(), theirs.as_fd(), null.as_fd()];
     let parent = record.options.namespaces.cgroup_parent.as_deref();
-    let monitor = start(&arguments.concat(), streams, parent).context(|| "start a monitor")?;
-    reap();
-    unreaped().push(monitor);
+    leave_unreaped(start(&arguments.concat(), streams, parent).context(|| "start a monitor")?);
     Ok(ours)
-}
-
-/// Monitors that this process has started. Nobody waits for their ends, but whoever lives on is to see to it that nothing is left
-/// of them.
-static UNREAPED: Mutex<Vec<Spawned>> = Mutex::new(Vec::new());
-
-fn unreaped() -> MutexGuard<'static, Vec<Spawned>> {
-    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Forgets monitors that have ended.
-pub fn reap() {
-    unreaped().retain(|monitor| !monitor.has_ended());
-}
-
-/// Whether there are monitors that this process has started.
-pub fn are_unreaped() -> bool {
-    !unreaped().is_empty()
 }
 
 /// Reaches the monitor of a container that is running; `None` if there is none.

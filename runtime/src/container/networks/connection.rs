@@ -11,7 +11,8 @@ use pillbox_network::host::Host;
 use pillbox_network::namespace::socket_in;
 use pillbox_network::store::Store;
 
-use super::netconf::{STORE, owner, record_of};
+use super::elsewhere::Elsewhere;
+use super::netconf::{STORE, interface_records, owner, record_of};
 use super::{Networks, open_folder, refuse_ordinary_user, worded};
 use crate::error::{Context, Error, Kind, Result, Warning, WarningKind};
 use crate::oci::ContainerId;
@@ -32,7 +33,9 @@ struct Running {
 /// # Errors
 /// It does not run; something that was asked for cannot be had. Everything is as before then.
 pub fn connect(root: &Root, id: &ContainerId, networks: &Networks) -> Result<Vec<Warning>> {
-    refuse_ordinary_user()?;
+    if networks.elsewhere.is_none() {
+        refuse_ordinary_user()?;
+    }
     let [request] = networks.netconf.requests.as_slice() else {
         return Err(Error::of(Kind::Invalid, format!("{}: must be one interface", networks.name())));
     };
@@ -40,14 +43,17 @@ pub fn connect(root: &Root, id: &ContainerId, networks: &Networks) -> Result<Vec
     let is_taken = |name: &String| running.record.network.iter().any(|known| known.interface == *name);
     let mut names = (0_u32..).map(|number| format!("eth{number}"));
     let name = names.find(|name| !is_taken(name)).unwrap_or_default();
-    let request = pillbox_network::Request { name, ..request.clone() };
-    let (store, mut host, owner) = running.network()?;
-    running.directory.note(Entry::Network, owner.key.as_ref())?;
     let mut notes = Vec::new();
-    let mut socket = socket_in(running.namespace.as_fd()).map_err(worded)?;
-    let inside = Inside { namespace: running.namespace.as_fd(), socket: &mut socket };
-    let interface = add_interface(&store, &mut host, &owner, &request, inside, &mut notes).map_err(worded)?;
-    let record = record_of(&interface);
+    let record = match &networks.elsewhere {
+        None => {
+            let request = pillbox_network::Request { name, ..request.clone() };
+            running.add(&request, &mut notes)?
+        }
+        Some(elsewhere) => {
+            let whose = owner(&running.directory, None)?.into();
+            elsewhere.add(&whose, &name, running.record.pid, &mut notes)?
+        }
+    };
     running.record.network.0.push(record.clone());
     running.directory.replace_record(&running.record, &running.document)?;
     let changed = notes.iter().map(|note| Warning::new(WarningKind::HostChanged, format_args!("{note}")));
@@ -59,25 +65,37 @@ pub fn connect(root: &Root, id: &ContainerId, networks: &Networks) -> Result<Vec
 }
 
 /// Takes an interface of pillbox's own networks away from a container that runs. Its default routes and published ports become those
-/// of another one that can have them. `files` is the folder of the files by which it finds names.
+/// of another one that can have them. `files` is the folder of the files by which it finds names; `elsewhere` is who has made the
+/// interface, if that was somebody else.
 ///
 /// # Errors
 /// It does not run, has no such interface, or something cannot be undone.
-pub fn disconnect(root: &Root, id: &ContainerId, interface: &str, files: &Path) -> Result<()> {
-    refuse_ordinary_user()?;
+pub fn disconnect(
+    root: &Root,
+    id: &ContainerId,
+    interface: &str,
+    files: &Path,
+    elsewhere: Option<&dyn Elsewhere>,
+) -> Result<()> {
+    if elsewhere.is_none() {
+        refuse_ordinary_user()?;
+    }
     let mut running = open(root, id)?;
     let position = running.record.network.iter().position(|known| known.interface == interface);
     let Some(position) = position else {
         return Err(Error::of(Kind::NotFound, format!("container {id}: it has no interface {interface}")));
     };
-    let (store, mut host, owner) = running.network()?;
-    let mut socket = socket_in(running.namespace.as_fd()).map_err(worded)?;
-    let inside = Inside { namespace: running.namespace.as_fd(), socket: &mut socket };
-    let left = remove_interface(&store, &mut host, &owner, interface, inside).map_err(worded)?;
+    let left = match elsewhere {
+        None => running.remove(interface)?,
+        Some(elsewhere) => {
+            let whose = owner(&running.directory, None)?.into();
+            elsewhere.remove(&whose, interface, running.record.pid)?
+        }
+    };
     let gone = running.record.network.0.remove(position);
     for known in &mut running.record.network.0 {
-        if let Some(interface) = left.iter().find(|interface| interface.name == known.interface) {
-            *known = record_of(interface);
+        if let Some(record) = left.iter().find(|record| record.interface == known.interface) {
+            *known = record.clone();
         }
     }
     running.directory.replace_record(&running.record, &running.document)?;
@@ -99,6 +117,25 @@ fn open(root: &Root, id: &ContainerId) -> Result<Running> {
 }
 
 impl Running {
+    /// Makes one more interface on this host.
+    fn add(&self, request: &pillbox_network::Request, notes: &mut Vec<String>) -> Result<NetworkRecord> {
+        let (store, mut host, owner) = self.network()?;
+        self.directory.note(Entry::Network, owner.key.as_ref())?;
+        let mut socket = socket_in(self.namespace.as_fd()).map_err(worded)?;
+        let inside = Inside { namespace: self.namespace.as_fd(), socket: &mut socket };
+        let added = add_interface(&store, &mut host, &owner, request, inside, notes);
+        added.map(|interface| record_of(&interface)).map_err(worded)
+    }
+
+    /// Takes an interface of this host away; what the container has then.
+    fn remove(&self, interface: &str) -> Result<Vec<NetworkRecord>> {
+        let (store, mut host, owner) = self.network()?;
+        let mut socket = socket_in(self.namespace.as_fd()).map_err(worded)?;
+        let inside = Inside { namespace: self.namespace.as_fd(), socket: &mut socket };
+        let left = remove_interface(&store, &mut host, &owner, interface, inside).map_err(worded)?;
+        Ok(interface_records(&left))
+    }
+
     fn network(&self) -> Result<(Store, Host, Owner)> {
         let open = || Ok((Store::open(Path::new(STORE))?, Host::open()?));
         let (store, host) = open().map_err(worded)?;

@@ -3,6 +3,7 @@
 
 mod cni;
 mod connection;
+mod elsewhere;
 mod names;
 mod netconf;
 mod upkeep;
@@ -10,6 +11,7 @@ mod user_mode;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pillbox_network::netconf::{Netconf, UserMode};
 use pillbox_network::rootless::Prepared;
@@ -18,7 +20,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::line::Line;
 use super::network::Network;
-use crate::error::{Context, Error, Kind, Result, Warning};
+use crate::error::{Context, Error, Kind, Result, Warning, WarningKind};
 use crate::oci::spec::read_document;
 use crate::plan::{Host, MadeMount};
 use crate::spawn::names::FILES;
@@ -26,6 +28,7 @@ use crate::state::{NetworkRecord, StateDirectory};
 
 pub use cni::{CniNetwork, CniSettings};
 pub use connection::{connect, disconnect};
+pub use elsewhere::{Elsewhere, There, Whose};
 pub use netconf::STORE;
 pub use upkeep::{check_attachments, collect_garbage};
 
@@ -46,6 +49,8 @@ pub struct Networks {
     settings: CniSettings,
     /// Where the files by which the container finds names are, if not in its state folder.
     files: Option<PathBuf>,
+    /// Who makes the interfaces of pillbox's own networks, if those are not on the caller's host.
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// A container's connections, as far as they exist.
@@ -96,6 +101,11 @@ impl Networks {
         self.files = Some(folder);
     }
 
+    /// Has the interfaces of pillbox's own networks made by somebody who stands where those are.
+    pub fn set_elsewhere(&mut self, elsewhere: Arc<dyn Elsewhere>) {
+        self.elsewhere = Some(elsewhere);
+    }
+
     /// Publishes ports, given as Docker's `--publish` takes them: `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are
     /// those of the first interface. A container without one is connected to the bridge pillbox0, that of an ordinary user by
     /// a program in user mode.
@@ -132,12 +142,17 @@ impl Networks {
 
     /// Whether the container gets interfaces, and not only files.
     pub(super) fn has_interfaces(&self) -> bool {
-        self.has_own() || self.has_user_mode() || self.has_cni()
+        !self.netconf.requests.is_empty() || self.has_user_mode() || self.has_cni()
     }
 
-    /// Whether it gets interfaces of pillbox's own networks.
+    /// Whether it gets interfaces of pillbox's own networks on the caller's host.
     pub(super) fn has_own(&self) -> bool {
-        !self.netconf.requests.is_empty()
+        !self.netconf.requests.is_empty() && self.elsewhere.is_none()
+    }
+
+    /// Whether somebody else makes its interfaces of pillbox's own networks.
+    fn is_elsewhere(&self) -> bool {
+        !self.netconf.requests.is_empty() && self.elsewhere.is_some()
     }
 
     /// Whether it is connected by a program in user mode.
@@ -152,7 +167,7 @@ impl Networks {
 
     /// Whether its addresses are known only when it is connected.
     pub(super) fn learns_addresses(&self) -> bool {
-        self.has_user_mode() || self.has_cni()
+        self.has_user_mode() || self.has_cni() || self.is_elsewhere()
     }
 
     /// What asks for it, for errors.
@@ -261,6 +276,13 @@ impl Networks {
         if let Some(prepared) = &attached.user_mode {
             let started = user_mode::start(prepared, directory, network, warnings);
             attached.user_addresses = started.map_err(|error| error.context(self.name()))?;
+        }
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) {
+            let (whose, mut notes) = (netconf::owner(directory, None)?.into(), Vec::new());
+            let connected = elsewhere.connect(&whose, network.pid, &mut notes);
+            warnings
+                .extend(notes.iter().map(|note| Warning::new(WarningKind::Ignored, format_args!("{note}"))));
+            attached.others = connected.map_err(|error| error.context(self.name()))?;
         }
         if !self.has_cni() {
             return Ok(());

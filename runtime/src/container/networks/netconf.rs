@@ -66,6 +66,11 @@ pub fn record_of(interface: &Interface) -> NetworkRecord {
     }
 }
 
+/// What state.json says of interfaces.
+pub fn interface_records(interfaces: &[Interface]) -> Vec<NetworkRecord> {
+    interfaces.iter().map(record_of).collect()
+}
+
 impl Own {
     /// Makes the interfaces in the container's network namespace.
     pub fn connect(&mut self, network: &mut Network) -> Result<()> {
@@ -83,7 +88,7 @@ impl Own {
 
     /// What state.json says of the interfaces.
     pub fn records(&self) -> Vec<NetworkRecord> {
-        self.reserved.attachment.interfaces.iter().map(record_of).collect()
+        interface_records(&self.reserved.attachment.interfaces)
     }
 }
 

@@ -1,0 +1,332 @@
+//! Networks with names of an ordinary user: they are in a network namespace that stands for the host, where he has root's rights, and so
+//! do bridges, pairs and the packet filter. It is made with the first container, and has its way out through pasta or slirp4netns. The
+//! containers on these networks share its user namespace: only so can their interfaces be made there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use pillbox::container::{Elsewhere, Whose, worded};
+use pillbox::state::NetworkRecord as Interface;
+use pillbox_network::Port;
+use pillbox_network::rootless::{Helper, Options as UserMode, Tools, prepare};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::record::ContainerRecord;
+use super::status::Status;
+use super::unreaped::leave_unreaped;
+use crate::error::{Context, Error, Result};
+use crate::ids::IdMaps;
+use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
+use crate::store::{Lock, Sharing, Store};
+
+/// Of a store's, in its runtime folder.
+#[derive(Debug, Clone)]
+pub struct Rootless {
+    /// What is recorded of the processes here.
+    folder: PathBuf,
+    /// What is recorded of the networks.
+    records: PathBuf,
+}
+
+/// The namespaces, held by a process.
+#[derive(Debug, Clone)]
+pub struct Namespaces {
+    rootless: Rootless,
+    entrance: Entrance,
+}
+
+impl Rootless {
+    /// That of a store; nothing of it need be there.
+    pub fn of(store: &Store) -> Rootless {
+        let runtime = &store.place().runtime;
+        Rootless { folder: runtime.join(".rootless"), records: runtime.join(".network") }
+    }
+
+    /// Where what exists of the networks is recorded.
+    pub fn records(&self) -> &Path {
+        &self.records
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.folder.join("holder")
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Lock::at(&self.folder, Sharing::Exclusive, "your networks")
+    }
+
+    /// The namespaces, if they are there.
+    ///
+    /// # Errors
+    /// What is recorded of them cannot be read.
+    pub fn find(&self) -> Result<Option<Namespaces>> {
+        let lock = self.lock_file();
+        if !is_held(&lock)? {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&lock).context(|| lock.display().to_string())?;
+        // Whoever makes them has not come so far.
+        let Ok(pid) = text.parse() else { return Ok(None) };
+        Ok(Some(Namespaces { rootless: self.clone(), entrance: Entrance { pid, lock } }))
+    }
+
+    /// The namespaces, made if they are not there. `notes` gets what the user should know, a line each.
+    ///
+    /// # Errors
+    /// The kernel gives no namespaces; the ids cannot be mapped.
+    pub fn provide(&self, store: &Store, maps: &IdMaps, notes: &mut Vec<String>) -> Result<Namespaces> {
+        store.place().make_runtime()?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        made.context(|| format!("make the folder {}", self.folder.display()))?;
+        let _lock = self.lock()?;
+        if let Some(namespaces) = self.find()? {
+            return Ok(namespaces);
+        }
+        // One that ends as it should removes its file.
+        if self.lock_file().exists() {
+            notes.extend(cut_off(store)?);
+        }
+        remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())?;
+        leave_unreaped(hold_namespaces(maps, &self.lock_file())?);
+        self.find()?.ok_or_else(|| Error::conflict("the process that holds your networks was killed"))
+    }
+
+    /// Ends them if nobody needs them any more: there is no network with a name, and no container is connected.
+    ///
+    /// # Errors
+    /// A record cannot be read, or the process cannot be ended.
+    pub fn end_if_unused(&self, store: &Store) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let Some(namespaces) = self.find()? else { return Ok(()) };
+        if !store.networks().list()?.is_empty() || self.has_containers()? {
+            return Ok(());
+        }
+        remove_if_there(fs::remove_file(self.lock_file())).context(|| "your networks")?;
+        let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
+        kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
+        remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())
+    }
+
+    /// Removes what exists of a network on which nobody is.
+    ///
+    /// # Errors
+    /// A container is connected to it.
+    pub fn take_down(&self, network: &str) -> Result<()> {
+        match self.find()? {
+            Some(namespaces) => namespaces.act(NetworkAct::TakeDown(network.to_string())).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn has_containers(&self) -> Result<bool> {
+        let known = || match pillbox_network::Store::find(&self.records)? {
+            Some(known) => pillbox_network::inspect::list(&known).map(|listing| listing.attachments),
+            None => Ok(Vec::new()),
+        };
+        Ok(known().map_err(worded)?.iter().any(|(_, is_alive)| *is_alive))
+    }
+}
+
+fn remove_if_there(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What is to be said of containers that run on when the process that holds their networks was killed.
+fn cut_off(store: &Store) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for folder in store.containers().list()? {
+        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let is_alive = || Status::of(store, &folder).is_ok_and(|status| status.is_alive());
+        let has_interfaces = || super::ports::interfaces(store, &record.id).is_ok_and(|all| !all.is_empty());
+        if !record.options.network.names().is_empty() && is_alive() && has_interfaces() {
+            let name = &record.name;
+            lines.push(format!(
+                "container {name}: the process that held its networks was killed, and those who are started from now on do not reach it: box restart {name}"
+            ));
+        }
+    }
+    Ok(lines)
+}
+
+impl Namespaces {
+    /// The path of the user namespace.
+    pub fn user_path(&self) -> String {
+        format!("/proc/{}/ns/user", self.entrance.pid)
+    }
+
+    /// Whether a process is in that user namespace: only then can it be connected to networks with names.
+    ///
+    /// # Errors
+    /// One of the two has ended.
+    pub fn have(&self, pid: i32) -> Result<bool> {
+        let namespace = |path: String| {
+            let status = fs::metadata(&path).context(|| path)?;
+            Ok::<_, Error>((status.dev(), status.ino()))
+        };
+        Ok(namespace(format!("/proc/{pid}/ns/user"))? == namespace(self.user_path())?)
+    }
+
+    /// Does something to networks.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn act(&self, act: NetworkAct) -> Result<Vec<Interface>> {
+        act_on_networks(&self.entrance, &self.rootless.records, act)
+    }
+
+    /// Opens ports of the host that lead to a container's process, by which they are known from then on. Those that are open stay so.
+    fn open_ports(&self, key: &str, texts: &[String], pid: i32) -> Result<Vec<Port>> {
+        let mut ports = Vec::new();
+        for text in texts {
+            ports.extend(Port::parse(text).map_err(worded)?);
+        }
+        let lock = self.rootless.folder.join(format!("ports-{key}"));
+        let numbers = match is_held(&lock)? {
+            true => read_numbers(&lock)?,
+            false => {
+                let (child, numbers) = forward(&self.entrance, &lock, texts, pid)?;
+                leave_unreaped(child);
+                numbers
+            }
+        };
+        if numbers.len() != ports.len() {
+            return Err(Error::conflict("other ports of the container are open: stop it first"));
+        }
+        ports.iter_mut().zip(numbers).for_each(|(port, number)| port.host_port = number);
+        Ok(ports)
+    }
+
+    /// Has the networks reach what is outside, if they do not.
+    ///
+    /// # Errors
+    /// Neither pasta nor slirp4netns is there, or it does not work.
+    fn open_way_out(&self) -> Result<()> {
+        let folder = &self.rootless.folder;
+        let _lock = self.rootless.lock()?;
+        let path = folder.join("way-out.json");
+        let known = fs::read(&path).ok();
+        let known = known.and_then(|text| Helper::parse(&text).ok());
+        if known.is_some_and(|helper| helper.is_running().unwrap_or(false)) {
+            return Ok(());
+        }
+        let search_path = std::env::var_os("PATH").unwrap_or_default();
+        let tools = Tools { search_path: OsStr::new(&search_path) };
+        let options = UserMode { mtu: None, ipv6: true, name_server: None };
+        let pid = Pid::from_raw(self.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
+        let started = prepare(&tools, &[], &options).and_then(|prepared| prepared.start(pid, folder));
+        let helper = started.map_err(worded)?;
+        let text = serde_json::to_vec(&helper).map_err(|error| Error::invalid(error.to_string()))?;
+        fs::write(&path, text).context(|| path.display().to_string())
+    }
+}
+
+/// The numbers of ports that are open.
+fn read_numbers(lock: &Path) -> Result<Vec<u16>> {
+    let text = fs::read_to_string(lock).context(|| lock.display().to_string())?;
+    text.split_whitespace()
+        .map(|number| number.parse().map_err(|_| Error::corrupt(format!("{}: {number}", lock.display()))))
+        .collect()
+}
+
+/// Connects one container.
+#[derive(Debug)]
+pub struct Connector {
+    namespaces: Namespaces,
+    /// netconf.json.
+    document: Value,
+    /// Its published ports, as they are shown.
+    shown: Vec<String>,
+    /// What the user should know.
+    notes: Vec<String>,
+}
+
+impl Connector {
+    /// Of a container whose networks a netconf.json describes.
+    pub fn new(namespaces: Namespaces, document: Value, notes: Vec<String>) -> Connector {
+        Connector { namespaces, document, shown: Vec::new(), notes }
+    }
+
+    /// Of one that has these interfaces.
+    pub fn of_connected(namespaces: Namespaces, interfaces: &[Interface]) -> Connector {
+        let shown = interfaces.iter().flat_map(|interface| interface.ports.iter().cloned()).collect();
+        Connector { namespaces, document: Value::Null, shown, notes: Vec::new() }
+    }
+
+    /// What is needed besides the interfaces. The result is netconf.json with the ports of the loopback there to which those of the host
+    /// lead, which are open from now on, and how those are shown.
+    fn begin(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> Result<(String, Vec<String>)> {
+        notes.extend(self.notes.iter().cloned());
+        let mut document = self.document.clone();
+        let (mut shown, mut has_way_out) = (Vec::new(), false);
+        for interface in document["interfaces"].as_array_mut().into_iter().flatten() {
+            has_way_out |= interface["model"]["internal"] != true;
+            let texts = interface["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let texts: Vec<String> =
+                texts.iter().filter_map(|text| text.as_str().map(str::to_string)).collect();
+            if !texts.is_empty() {
+                let ports = self.namespaces.open_ports(&whose.key, &texts, pid)?;
+                interface["ports"] = ports.iter().map(inside_port).collect();
+                shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));
+            }
+        }
+        if has_way_out && let Err(error) = self.namespaces.open_way_out() {
+            notes.push(format!("your networks reach nothing outside: {error}"));
+        }
+        Ok((document.to_string(), shown))
+    }
+}
+
+/// As it is published there: whatever the address of the host, it is reached by the loopback.
+fn inside_port(port: &Port) -> String {
+    format!("{}:{}/{}", port.host_port, port.container_port, port.protocol.name())
+}
+
+/// Published ports are shown with the address of the host.
+fn with_host_addresses(mut records: Vec<Interface>, shown: &[String]) -> Vec<Interface> {
+    for text in records.iter_mut().flat_map(|record| &mut record.ports.0) {
+        if let Some(shown) = shown.iter().find(|shown| shown.ends_with(&format!(":{text}"))) {
+            text.clone_from(shown);
+        }
+    }
+    records
+}
+
+impl Elsewhere for Connector {
+    fn connect(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> pillbox::Result<Vec<Interface>> {
+        let (netconf, shown) = self.begin(whose, pid, notes).map_err(foreign)?;
+        let act = NetworkAct::Connect { whose: whose.clone(), netconf, pid };
+        Ok(with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &shown))
+    }
+
+    fn add(
+        &self,
+        whose: &Whose,
+        name: &str,
+        pid: i32,
+        notes: &mut Vec<String>,
+    ) -> pillbox::Result<Interface> {
+        let (netconf, shown) = self.begin(whose, pid, notes).map_err(foreign)?;
+        let act = NetworkAct::Add { whose: whose.clone(), netconf, name: name.to_string(), pid };
+        let added = with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &shown);
+        added.into_iter().next().ok_or_else(|| foreign(Error::corrupt("no interface was made")))
+    }
+
+    fn remove(&self, whose: &Whose, name: &str, pid: i32) -> pillbox::Result<Vec<Interface>> {
+        let act = NetworkAct::Remove { whose: whose.clone(), name: name.to_string(), pid };
+        Ok(with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &self.shown))
+    }
+}
+
+/// As the runtime's.
+fn foreign(error: Error) -> pillbox::Error {
+    pillbox::Error::new(error.to_string())
+}
