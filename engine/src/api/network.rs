@@ -71,8 +71,8 @@ struct Facts {
 
 impl Facts {
     fn look(store: &Store) -> Outcome<Facts> {
-        let users = store.maps().map(|_| Rootless::of(store));
-        let folder = users.as_ref().map_or(Path::new(STORE), Rootless::records);
+        let rootless = Rootless::of(store);
+        let folder = rootless.as_ref().map_or(Path::new(STORE), Rootless::records);
         let found = match pillbox_network::store::Store::find(folder) {
             Ok(Some(known)) => pillbox_network::inspect::list(&known).map_err(worded)?.networks,
             // There are none yet.

@@ -329,14 +329,13 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
             container.name
         )));
     }
-    match store.maps() {
+    let rootless = Rootless::of(store);
+    match &rootless {
         None => take_down(&record)?,
-        Some(_) => Rootless::of(store).take_down(&record.runtime_name())?,
+        Some(rootless) => rootless.take_down(&record.runtime_name())?,
     }
     store.networks().remove(&record.name)?;
-    if store.maps().is_some() {
-        Rootless::of(store).end_if_unused(store)?;
-    }
+    rootless.map_or(Ok(()), |rootless| rootless.end_if_unused(store))?;
     store.events().note_network(&record, "destroy", None);
     Ok(())
 }

@@ -161,11 +161,9 @@ fn take_away(store: &Store, folder: &ContainerFolder, name: &str, made: &Interfa
 
 /// Where the interfaces of a running container of an ordinary user's are made; `None` for root's, whose are made on the host.
 fn namespaces_of(store: &Store, folder: &ContainerFolder, name: &str) -> Result<Option<Namespaces>> {
-    if store.maps().is_none() {
-        return Ok(None);
-    }
+    let Some(rootless) = Rootless::of(store) else { return Ok(None) };
     let pid = open_running(store, folder)?.pid()?;
-    match Rootless::of(store).find()? {
+    match rootless.find()? {
         Some(namespaces) if namespaces.have(pid)? => Ok(Some(namespaces)),
         _ => Err(Error::conflict(format!(
             "container {name}: it was started without a network with a name, or has lost those that it had, so that its networks cannot be changed while it runs: stop it first (box stop {name})"

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
 use super::rename::disclaim_names;
+use super::rootless::Rootless;
 use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
@@ -90,7 +91,8 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     // By force also what is left of one whose creation was killed; one that is not there is no error.
     let deleted =
         pillbox::container::delete(&root, &pillbox::ContainerId::new(id.as_str())?, true, &mut |_| {});
-    deleted.context(|| format!("container {}", id.short()))
+    deleted.context(|| format!("container {}", id.short()))?;
+    Rootless::of(store).map_or(Ok(()), |rootless| rootless.await_closed_ports(id.as_str()))
 }
 
 /// How long whoever has recorded a container's end may take to let go of it, and who is about to start it until it runs.

@@ -42,10 +42,8 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     fill_volumes(store, &record.options, &root)?;
     let mut facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
     let mut notes = Vec::new();
-    let namespaces = match store.maps().filter(|_| !record.options.network.names().is_empty()) {
-        Some(maps) => Some(Rootless::of(store).provide(store, maps, &mut notes)?),
-        None => None,
-    };
+    let rootless = Rootless::of(store).filter(|_| !record.options.network.names().is_empty());
+    let namespaces = rootless.map(|rootless| rootless.provide(store, &mut notes)).transpose()?;
     facts.joined.user = namespaces.as_ref().map(Namespaces::user_path);
     let config = compile(&record.execution, &record.options, &facts)?;
     let bundle = Bundle {

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pillbox::container::{Elsewhere, Whose, worded};
 use pillbox::state::NetworkRecord as Interface;
@@ -18,9 +19,14 @@ use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Result};
-use crate::ids::IdMaps;
 use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
+
+/// How long the end of what forwards ports is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// In its folder: which process is the way out.
+const WAY_OUT: &str = "way-out.json";
 
 /// Of a store's, in its runtime folder.
 #[derive(Debug, Clone)]
@@ -39,10 +45,11 @@ pub struct Namespaces {
 }
 
 impl Rootless {
-    /// That of a store; nothing of it need be there.
-    pub fn of(store: &Store) -> Rootless {
+    /// That of an ordinary user's store; nothing of it need be there. `None` for root's, whose networks are on the host.
+    pub fn of(store: &Store) -> Option<Rootless> {
+        store.maps()?;
         let runtime = &store.place().runtime;
-        Rootless { folder: runtime.join(".rootless"), records: runtime.join(".network") }
+        Some(Rootless { folder: runtime.join(".rootless"), records: runtime.join(".network") })
     }
 
     /// Where what exists of the networks is recorded.
@@ -77,7 +84,8 @@ impl Rootless {
     ///
     /// # Errors
     /// The kernel gives no namespaces; the ids cannot be mapped.
-    pub fn provide(&self, store: &Store, maps: &IdMaps, notes: &mut Vec<String>) -> Result<Namespaces> {
+    pub fn provide(&self, store: &Store, notes: &mut Vec<String>) -> Result<Namespaces> {
+        let maps = store.maps().ok_or_else(|| Error::invalid("root's networks are on the host"))?;
         store.place().make_runtime()?;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         made.context(|| format!("make the folder {}", self.folder.display()))?;
@@ -89,7 +97,7 @@ impl Rootless {
         if self.lock_file().exists() {
             notes.extend(cut_off(store)?);
         }
-        remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())?;
+        self.clear()?;
         leave_unreaped(hold_namespaces(maps, &self.lock_file())?);
         self.find()?.ok_or_else(|| Error::conflict("the process that holds your networks was killed"))
     }
@@ -110,7 +118,47 @@ impl Rootless {
         remove_if_there(fs::remove_file(self.lock_file())).context(|| "your networks")?;
         let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
         kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
-        remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())
+        self.clear()
+    }
+
+    /// Removes what belongs to namespaces that are gone: records, and the program that was their way out.
+    fn clear(&self) -> Result<()> {
+        remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())?;
+        if let Some(helper) = self.way_out() {
+            helper.end().map_err(worded)?;
+        }
+        for name in [WAY_OUT, "netns"] {
+            remove_if_there(fs::remove_file(self.folder.join(name))).context(|| name)?;
+        }
+        Ok(())
+    }
+
+    /// The program that was started last to be the way out.
+    fn way_out(&self) -> Option<Helper> {
+        Helper::parse(&fs::read(self.folder.join(WAY_OUT)).ok()?).ok()
+    }
+
+    fn ports_file(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("ports-{id}"))
+    }
+
+    /// Waits until the ports of a container that has ended are closed.
+    ///
+    /// # Errors
+    /// The process that has them open does not end.
+    pub fn await_closed_ports(&self, id: &str) -> Result<()> {
+        let (file, began) = (self.ports_file(id), Instant::now());
+        while is_held(&file)? {
+            if began.elapsed() > PATIENCE {
+                return Err(Error::conflict(format!(
+                    "the process that has its ports open does not end: {}",
+                    file.display()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // That of one that was killed.
+        remove_if_there(fs::remove_file(&file)).context(|| file.display().to_string())
     }
 
     /// Removes what exists of a network on which nobody is.
@@ -183,24 +231,28 @@ impl Namespaces {
         act_on_networks(&self.entrance, &self.rootless.records, act)
     }
 
-    /// Opens ports of the host that lead to a container's process, by which they are known from then on. Those that are open stay so.
-    fn open_ports(&self, key: &str, texts: &[String], pid: i32) -> Result<Vec<Port>> {
+    /// Opens ports of the host that lead to a container's process. Those that are open stay so.
+    fn open_ports(&self, id: &str, texts: &[String], pid: i32) -> Result<Vec<Port>> {
         let mut ports = Vec::new();
         for text in texts {
             ports.extend(Port::parse(text).map_err(worded)?);
         }
-        let lock = self.rootless.folder.join(format!("ports-{key}"));
-        let numbers = match is_held(&lock)? {
+        let lock = self.rootless.ports_file(id);
+        let known = match is_held(&lock)? {
             true => read_numbers(&lock)?,
-            false => {
+            false => Vec::new(),
+        };
+        let numbers = match known.split_first() {
+            Some((of, numbers)) if i32::try_from(*of) == Ok(pid) && numbers.len() == ports.len() => {
+                numbers.iter().filter_map(|number| u16::try_from(*number).ok()).collect()
+            }
+            _ => {
+                self.rootless.await_closed_ports(id)?;
                 let (child, numbers) = forward(&self.entrance, &lock, texts, pid)?;
                 leave_unreaped(child);
                 numbers
             }
         };
-        if numbers.len() != ports.len() {
-            return Err(Error::conflict("other ports of the container are open: stop it first"));
-        }
         ports.iter_mut().zip(numbers).for_each(|(port, number)| port.host_port = number);
         Ok(ports)
     }
@@ -212,10 +264,7 @@ impl Namespaces {
     fn open_way_out(&self) -> Result<()> {
         let folder = &self.rootless.folder;
         let _lock = self.rootless.lock()?;
-        let path = folder.join("way-out.json");
-        let known = fs::read(&path).ok();
-        let known = known.and_then(|text| Helper::parse(&text).ok());
-        if known.is_some_and(|helper| helper.is_running().unwrap_or(false)) {
+        if self.rootless.way_out().is_some_and(|helper| helper.is_running().unwrap_or(false)) {
             return Ok(());
         }
         let search_path = std::env::var_os("PATH").unwrap_or_default();
@@ -225,12 +274,13 @@ impl Namespaces {
         let started = prepare(&tools, &[], &options).and_then(|prepared| prepared.start(pid, folder));
         let helper = started.map_err(worded)?;
         let text = serde_json::to_vec(&helper).map_err(|error| Error::invalid(error.to_string()))?;
+        let path = folder.join(WAY_OUT);
         fs::write(&path, text).context(|| path.display().to_string())
     }
 }
 
-/// The numbers of ports that are open.
-fn read_numbers(lock: &Path) -> Result<Vec<u16>> {
+/// The number of a container's process, then those of its ports.
+fn read_numbers(lock: &Path) -> Result<Vec<u32>> {
     let text = fs::read_to_string(lock).context(|| lock.display().to_string())?;
     text.split_whitespace()
         .map(|number| number.parse().map_err(|_| Error::corrupt(format!("{}: {number}", lock.display()))))
@@ -273,7 +323,7 @@ impl Connector {
             let texts: Vec<String> =
                 texts.iter().filter_map(|text| text.as_str().map(str::to_string)).collect();
             if !texts.is_empty() {
-                let ports = self.namespaces.open_ports(&whose.key, &texts, pid)?;
+                let ports = self.namespaces.open_ports(&whose.name, &texts, pid)?;
                 interface["ports"] = ports.iter().map(inside_port).collect();
                 shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));
             }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pillbox::container::{There, Whose, worded};
 use pillbox::netlink::{LOOPBACK_INDEX, Socket, link};
@@ -21,6 +22,9 @@ use crate::forward::Listeners;
 
 /// `CLONE_NEWNET`.
 const NEW_NETWORK: u32 = 0x4000_0000;
+
+/// How long a lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How they are entered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,7 +141,14 @@ fn take_lock(lock: &Path) -> Result<File> {
     // Whoever leads the session that it was started in may end it.
     let _ = rustix::process::setsid();
     let file = File::options().create(true).truncate(false).write(true).open(lock).context(named)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).context(named)?;
+    let began = Instant::now();
+    while let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Whoever looks whether it is held has it for a moment.
+        if errno != Errno::WOULDBLOCK || began.elapsed() > PATIENCE {
+            return Err(errno).context(named);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     file.set_len(0).context(named)?;
     Ok(file)
 }
@@ -165,19 +176,19 @@ pub struct Forwarding {
     pub listeners: Listeners,
     /// The pidfd of the container's process, with which it ends.
     process: OwnedFd,
-    /// By which it is known, and which says the numbers of the ports.
+    /// By which it is known, and which says the number of the container's process, then those of the ports.
     file: File,
     lock: PathBuf,
 }
 
 impl Forwarding {
-    /// Forwards until the container's process ends.
+    /// Forwards until the container's process ends, and then ends this one: whoever gets the lock finds the ports free, because the kernel
+    /// closes descriptors in their order.
     pub fn live(self) -> Result<()> {
-        let Forwarding { listeners, process, file, lock } = self;
-        let served = listeners.serve(&process);
-        let removed = std::fs::remove_file(&lock).context(|| lock.display().to_string());
-        drop(file);
-        served.and(removed)
+        let Forwarding { listeners, process, file: _file, lock } = self;
+        listeners.serve(&process)?;
+        std::fs::remove_file(&lock).context(|| lock.display().to_string())?;
+        std::process::exit(0)
     }
 }
 
@@ -191,8 +202,9 @@ pub fn listen(entrance: &Entrance, lock: &Path, ports: &[String], container: i32
     let process = pidfd_open(pid, PidfdFlags::empty()).context(|| "the container's process")?;
     let listeners = Listeners::open(&wanted)?;
     let file = take_lock(lock)?;
-    let numbers: Vec<String> = listeners.ports.iter().map(|port| port.host_port.to_string()).collect();
-    write_into(&file, lock, &numbers.join(" "))?;
+    let numbers = listeners.ports.iter().map(|port| i32::from(port.host_port));
+    let words: Vec<String> = std::iter::once(container).chain(numbers).map(|word| word.to_string()).collect();
+    write_into(&file, lock, &words.join(" "))?;
     entrance.enter()?;
     Ok(Forwarding { listeners, process, file, lock: lock.to_path_buf() })
 }

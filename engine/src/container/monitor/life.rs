@@ -19,6 +19,7 @@ use crate::container::neighbours::announce;
 use crate::container::options::Restart;
 use crate::container::own::forget_state;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
+use crate::container::rootless::Rootless;
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
@@ -136,8 +137,12 @@ fn run(
     // What cannot be deleted now is deleted by the next command.
     let deleted = served.container.delete(true);
     announce(&monitored.store, &monitored.record.options.network);
+    let rootless = Rootless::of(&monitored.store);
+    let closed =
+        rootless.map_or(Ok(()), |rootless| rootless.await_closed_ports(monitored.folder.id.as_str()));
     let ended = ended?;
     deleted?;
+    closed?;
     Ok(ended)
 }
 
