@@ -139,19 +139,15 @@ impl Joined {
             NetworkMode::Container(name) => Some(name),
             _ => None,
         };
-        let others = [network, namespaces.pid_of.as_ref(), namespaces.ipc_of.as_ref()];
-        if let Some(name) = others.into_iter().flatten().next()
-            && store.maps().is_some()
-        {
-            return Err(Error::invalid(format!(
-                "container:{name}: an ordinary user's containers have user namespaces of their own, and cannot be in each other's others"
-            )));
-        }
         let mut joined = Joined::default();
         let path = |name: &String, kind: &str| {
             let container = open_running(store, &store.containers().find(name)?)?;
             Ok::<_, Error>(format!("/proc/{}/ns/{kind}", container.pid()?))
         };
+        if store.maps().is_some() {
+            let others = [network, namespaces.pid_of.as_ref(), namespaces.ipc_of.as_ref()];
+            joined.user = shared_users(others.into_iter().flatten(), &path)?;
+        }
         joined.pid = namespaces.pid_of.as_ref().map(|name| path(name, "pid")).transpose()?;
         if let Some(name) = &namespaces.ipc_of {
             let other = ContainerRecord::of(&store.containers().find(name)?)?;
@@ -171,6 +167,36 @@ impl Joined {
         }
         Ok(joined)
     }
+}
+
+/// The user namespace of the containers whose namespaces an ordinary user's joins: only in that one it has rights over them.
+fn shared_users<'n>(
+    names: impl Iterator<Item = &'n String>,
+    path: &dyn Fn(&String, &str) -> Result<String>,
+) -> Result<Option<String>> {
+    let mut shared: Option<(&String, String)> = None;
+    for name in names {
+        let users = path(name, "user")?;
+        match &shared {
+            None => shared = Some((name, users)),
+            Some((first, known)) if !are_one(known, &users)? => {
+                return Err(Error::conflict(format!(
+                    "container:{name}: its user namespace is not that of {first}: an ordinary user's container can only join those that share one, as on networks with names"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(shared.map(|(_, users)| users))
+}
+
+/// Whether two paths lead to one namespace.
+pub(super) fn are_one(one: &str, other: &str) -> Result<bool> {
+    let inode = |path: &str| {
+        let status = std::fs::metadata(path).context(|| path)?;
+        Ok::<_, Error>((status.dev(), status.ino()))
+    };
+    Ok(inode(one)? == inode(other)?)
 }
 
 /// The most bytes that the kernel takes as a host name.

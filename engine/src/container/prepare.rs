@@ -7,7 +7,7 @@ use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
-use super::facts::Facts;
+use super::facts::{Facts, are_one};
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::overlay::Overlay;
@@ -44,7 +44,16 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     let mut notes = Vec::new();
     let rootless = Rootless::of(store).filter(|_| !record.options.network.names().is_empty());
     let namespaces = rootless.map(|rootless| rootless.provide(store, &mut notes)).transpose()?;
-    facts.joined.user = namespaces.as_ref().map(Namespaces::user_path);
+    if let Some(path) = namespaces.as_ref().map(Namespaces::user_path) {
+        if let Some(joined) = &facts.joined.user
+            && !are_one(joined, &path)?
+        {
+            return Err(Error::conflict(
+                "--pid, --ipc: on a network with a name an ordinary user's container can only join those that are on one as well",
+            ));
+        }
+        facts.joined.user = Some(path);
+    }
     let config = compile(&record.execution, &record.options, &facts)?;
     let bundle = Bundle {
         // On it the root is attached, where only init sees it: it must hide nothing that is mounted into the container.

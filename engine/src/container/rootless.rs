@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use pillbox_network::rootless::{Helper, Options as UserMode, Tools, prepare};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::facts::are_one;
 use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
@@ -216,11 +217,7 @@ impl Namespaces {
     /// # Errors
     /// One of the two has ended.
     pub fn have(&self, pid: i32) -> Result<bool> {
-        let namespace = |path: String| {
-            let status = fs::metadata(&path).context(|| path)?;
-            Ok::<_, Error>((status.dev(), status.ino()))
-        };
-        Ok(namespace(format!("/proc/{pid}/ns/user"))? == namespace(self.user_path())?)
+        are_one(&format!("/proc/{pid}/ns/user"), &self.user_path())
     }
 
     /// Does something to networks.

@@ -69,7 +69,7 @@ fn compile_given_root(
     }
     let joins_users = namespaces.joins(NamespaceKind::User);
     // With rights in the user namespace that init is executed in, the runtime gets into the others that are made there.
-    let mappings = mappings.filter(|_| namespaces.joined.len() == usize::from(joins_users));
+    let mappings = mappings.filter(|_| namespaces.joined.is_empty() || joins_users);
     let index = match mappings {
         _ if builder.host.privileged => {
             builder.descriptor(Descriptor::Root { source: source.clone(), inside: None })
@@ -81,7 +81,7 @@ fn compile_given_root(
         }
         None => {
             return needs(
-                "root's rights, or a user namespace with its mappings and no other namespace that is joined",
+                "root's rights, or a user namespace, with its mappings, in which all namespaces are that are joined",
             );
         }
     };
