@@ -19,7 +19,7 @@ use super::facts::are_one;
 use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
 
@@ -375,5 +375,11 @@ impl Elsewhere for Connector {
 
 /// As the runtime's.
 fn foreign(error: Error) -> pillbox::Error {
-    pillbox::Error::new(error.to_string())
+    let kind = match error.kind() {
+        Kind::Invalid => pillbox::Kind::Invalid,
+        Kind::NotFound => pillbox::Kind::NotFound,
+        Kind::Conflict => pillbox::Kind::Busy,
+        Kind::Corrupt | Kind::Closed | Kind::Host => pillbox::Kind::Network,
+    };
+    pillbox::Error::of(kind, error.to_string())
 }

@@ -35,6 +35,7 @@ mod pull;
 mod registries;
 mod registry;
 mod rootless;
+mod rootless_networks;
 mod run;
 mod secrets;
 mod sources;

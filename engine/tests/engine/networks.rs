@@ -8,20 +8,32 @@ use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
 use crate::killed::{bare, delays, kill_after, kill_with_monitor};
+use crate::rootless;
 
-/// One at a time: they share the host's bridges. The host is the tests' own network namespace.
+/// One at a time: they share the host's bridges and its ports. The host is the tests' own network namespace.
 pub fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
+    Room::new().map(alone)
+}
+
+/// The same of an ordinary user, whose bridges are in a network namespace of his own with a way out.
+pub fn users_room() -> Option<(Room, MutexGuard<'static, ()>)> {
+    let room = rootless::room(rootless::USER)?;
+    let (room, alone) = alone(room);
+    room.give_rootfs();
+    rootless::open_way_out().then_some((room, alone))
+}
+
+fn alone(room: Room) -> (Room, MutexGuard<'static, ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
-    let room = Room::new()?;
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip");
     assert!(up.success());
-    Some((room, alone))
+    (room, alone)
 }
 
 const SERVE: &str = "while :; do echo from $NAME | nc -l -p 80; done";
 
-fn read_from(address: &str) -> String {
+pub fn read_from(address: &str) -> String {
     let address: SocketAddr = address.parse().expect("address");
     let mut text = String::new();
     if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
@@ -116,6 +128,16 @@ fn every_port_that_is_exposed() {
 #[test]
 fn containers_find_each_other_by_name() {
     let Some((room, _alone)) = room() else { return };
+    check_containers_find_each_other_by_name(&room);
+}
+
+#[test]
+fn containers_find_each_other_by_name_of_a_user() {
+    let Some((room, _alone)) = users_room() else { return };
+    check_containers_find_each_other_by_name(&room);
+}
+
+fn check_containers_find_each_other_by_name(room: &Room) {
     room.call(&["network", "create", "--subnet", "10.77.0.0/24", "backend"]).ok();
     let start = |name: &str, flags: &[&str]| {
         let fixed = ["run", "-d", "--network", "backend", "--name", name];
@@ -161,7 +183,7 @@ fn containers_find_each_other_by_name() {
     assert_eq!(document[0]["Subnets"], serde_json::json!(["10.77.0.0/24"]));
     assert_eq!(document[0]["Containers"].as_object().expect("containers").len(), 2);
     let link = document[0]["Link"].as_str().expect("link").to_string();
-    assert!(links().contains(&link));
+    assert_eq!(links().contains(&link), room.user() == 0);
     room.call(&["rm", "-f", "db", "web"]).ok();
     room.call(&["network", "rm", "backend"]).ok();
     assert!(!links().contains(&link), "{}", links());
@@ -195,6 +217,16 @@ fn networks_that_cannot_be() {
 #[test]
 fn one_container_in_anothers_namespaces() {
     let Some((room, _alone)) = room() else { return };
+    check_one_container_in_anothers_namespaces(&room);
+}
+
+#[test]
+fn one_container_in_anothers_namespaces_of_a_user() {
+    let Some((room, _alone)) = users_room() else { return };
+    check_one_container_in_anothers_namespaces(&room);
+}
+
+fn check_one_container_in_anothers_namespaces(room: &Room) {
     room.start(&["--name", "first", "--hostname", "both"], &["sleep", "31415"]);
     let share = [
         "run",
@@ -231,6 +263,16 @@ fn on_network(room: &Room, container: &str, network: &str, member: &str) -> Stri
 #[test]
 fn a_container_on_several_networks() {
     let Some((room, _alone)) = room() else { return };
+    check_a_container_on_several_networks(&room);
+}
+
+#[test]
+fn a_container_on_several_networks_of_a_user() {
+    let Some((room, _alone)) = users_room() else { return };
+    check_a_container_on_several_networks(&room);
+}
+
+fn check_a_container_on_several_networks(room: &Room) {
     room.call(&["network", "create", "--subnet", "10.71.0.0/24", "front"]).ok();
     room.call(&["network", "create", "--subnet", "10.72.0.0/24", "back"]).ok();
     let both = [
@@ -267,8 +309,8 @@ fn a_container_on_several_networks() {
     finds("both", "in-front", 0);
     finds("both", "in-back", 0);
     wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
-    assert_eq!(on_network(&room, "both", "front", "IPAddress"), "10.71.0.9");
-    assert!(on_network(&room, "both", "back", "IPAddress").starts_with("10.72.0."));
+    assert_eq!(on_network(room, "both", "front", "IPAddress"), "10.71.0.9");
+    assert!(on_network(room, "both", "back", "IPAddress").starts_with("10.72.0."));
     assert_eq!(room.call(&["ps", "--filter", "name=both", "--format", "{{.Networks}}"]).ok(), "front,back\n");
 
     // The first one takes routes and ports with it, which the other one inherits.
@@ -283,7 +325,7 @@ fn a_container_on_several_networks() {
     assert!(finds("in-front", "again", 0).contains("10.71.0.20"));
     room.call(&["network", "connect", "front", "both"]).fails(1, "is connected to it already");
     room.call(&["network", "connect", "--ip", "10.99.0.1", "front", "in-back"]).fails(125, "10.99.0.1");
-    assert_eq!(on_network(&room, "in-back", "back", "IPAddress").split('.').count(), 4);
+    assert_eq!(on_network(room, "in-back", "back", "IPAddress").split('.').count(), 4);
     let hosts = room.call(&["exec", "both", "cat", "/etc/hosts"]).ok();
     assert!(hosts.contains("10.71.0.20\t") && !hosts.contains("10.71.0.9"), "{hosts}");
 
@@ -322,6 +364,16 @@ fn a_container_on_several_networks() {
 #[test]
 fn connecting_that_is_killed() {
     let Some((room, _alone)) = room() else { return };
+    check_connecting_that_is_killed(&room);
+}
+
+#[test]
+fn connecting_that_is_killed_of_a_user() {
+    let Some((room, _alone)) = users_room() else { return };
+    check_connecting_that_is_killed(&room);
+}
+
+fn check_connecting_that_is_killed(room: &Room) {
     room.call(&["network", "create", "--subnet", "10.76.0.0/24", "front"]).ok();
     room.call(&["network", "create", "--subnet", "10.77.0.0/24", "back"]).ok();
     let start = ["run", "-d", "--network", "front", "--name", "one", "-p", "127.0.0.1:18082:80"];
@@ -331,12 +383,12 @@ fn connecting_that_is_killed() {
         said.lines().filter(|line| line.trim_start().starts_with("inet 10.7")).count()
     };
     for delay in delays(20, Duration::from_millis(60)) {
-        kill_after(&mut bare(&room, &["network", "connect", "back", "one"]), delay);
+        kill_after(&mut bare(room, &["network", "connect", "back", "one"]), delay);
         // Whatever was done of it, the same command does the rest, or says that all is done.
         let connected = room.call(&["network", "connect", "back", "one"]);
         assert!(connected.status == 0 || connected.stderr.contains("already"), "{}", connected.stderr);
         assert_eq!(interfaces(), 2);
-        kill_after(&mut bare(&room, &["network", "disconnect", "back", "one"]), delay);
+        kill_after(&mut bare(room, &["network", "disconnect", "back", "one"]), delay);
         let disconnected = room.call(&["network", "disconnect", "back", "one"]);
         assert!(
             disconnected.status == 0 || disconnected.stderr.contains("is not connected"),

@@ -52,7 +52,7 @@ impl Error {
     /// The same with a kind.
     #[cold]
     #[inline(never)]
-    pub(crate) fn of(kind: Kind, text: String) -> Self {
+    pub fn of(kind: Kind, text: String) -> Self {
         Error(Box::new(Inner { text, status: 1, kind, errno: None }))
     }
 

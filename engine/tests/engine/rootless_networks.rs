@@ -1,0 +1,253 @@
+//! Networks with names of an ordinary user: what is not the same as root's. The rest stands in `networks` and `names`, for both.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::{Room, finish, wait_for};
+use crate::networks::{read_from, users_room};
+use crate::rootless::{USER, WITHOUT_RANGES, room};
+
+fn start(room: &Room, name: &str, flags: &[&str], script: &str) {
+    let fixed = ["run", "-d", "--name", name];
+    room.call(&[&fixed, flags, &["./rootfs", "sh", "-c", script]].concat()).exits(0);
+}
+
+fn pings(room: &Room, from: &str, to: &str) -> bool {
+    room.call(&["exec", from, "ping", "-c", "1", "-W", "2", to]).status == 0
+}
+
+/// The process that holds the user's networks.
+fn holder(room: &Room) -> Option<i32> {
+    let text = fs::read_to_string(room.folder.join("runtime/pillbox/.rootless/holder")).ok()?;
+    let pid = text.parse().ok()?;
+    // One that was killed may wait for its parent.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    (!stat.contains(") Z ")).then_some(pid)
+}
+
+fn kill(pid: i32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill").success());
+}
+
+/// Nothing runs for networks any more, and nothing is recorded of them.
+fn assert_ended(room: &Room) {
+    wait_for("the end of what networks need", || holder(room).is_none());
+    let left: Vec<_> = [".rootless", ".network"]
+        .iter()
+        .flat_map(|name| fs::read_dir(room.folder.join("runtime/pillbox").join(name)).into_iter().flatten())
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn one_id_is_enough_and_nothing_outlives_the_last_network() {
+    for user in [USER, WITHOUT_RANGES] {
+        let Some(room) = room(user) else { return };
+        room.give_rootfs();
+        room.call(&["network", "create", "--internal", "net"]).ok();
+        assert_eq!(holder(&room), None);
+        start(&room, "one", &["--network", "net"], "sleep 1000");
+        start(&room, "two", &["--network", "net"], "sleep 1000");
+        assert!(pings(&room, "two", "one"));
+        // Nothing of that is the host's.
+        let links = Command::new("ip").args(["-o", "link"]).output().expect("ip");
+        let link = room.call(&["network", "inspect", "-f", "{{.Link}}", "net"]).ok();
+        assert!(!String::from_utf8_lossy(&links.stdout).contains(link.trim()));
+        let maps = room.call(&["exec", "one", "cat", "/proc/self/uid_map"]).ok();
+        assert!(maps.split_whitespace().nth(1) == Some(&user.to_string()), "{maps}");
+        room.call(&["rm", "-f", "one", "two"]).ok();
+        assert!(holder(&room).is_some());
+        assert_eq!(room.call(&["network", "prune", "-f"]).ok(), "Deleted Networks:\nnet\n\n");
+        assert_ended(&room);
+        room.assert_gone();
+    }
+}
+
+#[test]
+fn the_outside_and_published_ports() {
+    let Some((room, _alone)) = users_room() else { return };
+    room.call(&["network", "create", "net"]).ok();
+    room.call(&["network", "create", "--internal", "closed"]).ok();
+    let serve = "while :; do echo served | nc -l -p 80; done";
+    let ports = ["-p", "127.0.0.1:18083:80", "-p", "18083:53/udp", "-p", "81"];
+    start(&room, "server", &[&["--network", "net"][..], &ports].concat(), serve);
+    wait_for("an answer", || read_from("127.0.0.1:18083") == "served\n");
+    let listed = room.call(&["port", "server"]).ok();
+    assert!(listed.contains("53/udp -> 0.0.0.0:18083\n80/tcp -> 127.0.0.1:18083\n"), "{listed}");
+    let chosen = listed.lines().find_map(|line| line.strip_prefix("81/tcp -> 0.0.0.0:")).expect("a port");
+    // A client that finds nobody in the container is hung up on.
+    let mut refused = TcpStream::connect(format!("127.0.0.1:{chosen}")).expect("connect");
+    refused.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+    let end = std::io::Read::read(&mut refused, &mut [0]);
+    assert!(
+        end.as_ref().is_ok_and(|length| *length == 0)
+            || end.is_err_and(|error| error.raw_os_error() == Some(104))
+    );
+    datagrams_are_answered(&room);
+    for (port, words) in [
+        ("127.0.0.1:18083:80", "port 127.0.0.1:18083/tcp: another program on the host has it"),
+        ("1023:80", "an ordinary user may bind ports from 1024 on"),
+        ("80/sctp", "tcp and udp, not sctp"),
+    ] {
+        room.call(&["run", "--rm", "--network", "net", "-p", port, "./rootfs", "true"]).fails(125, words);
+    }
+    // What another address of the host's serves is reached; on an internal network nothing is.
+    let address = Command::new("ip").args(["address", "replace", "192.0.2.9/32", "dev", "lo"]).status();
+    assert!(address.expect("ip").success());
+    let outside = TcpListener::bind("192.0.2.9:18084").expect("bind");
+    std::thread::spawn(move || {
+        for stream in outside.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut &stream, b"outside\n");
+        }
+    });
+    // pasta may keep the end of a connection to itself.
+    let ask = "nc 192.0.2.9 18084 > /tmp/said & for at in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do [ -s /tmp/said ] && break; sleep 0.2; done; cat /tmp/said";
+    let asks =
+        |network: &str| room.call(&["run", "--rm", "--network", network, "./rootfs", "sh", "-c", ask]).stdout;
+    assert_eq!(asks("net"), "outside\n");
+    assert_eq!(asks("closed"), "");
+    // The ports are free as soon as the container's end is told.
+    for _ in 0..5 {
+        room.call(&["restart", "-t", "0", "server"]).ok();
+    }
+    wait_for("an answer", || read_from("127.0.0.1:18083") == "served\n");
+    room.call(&["rm", "-f", "server"]).ok();
+    TcpListener::bind("127.0.0.1:18083").expect("the port is free");
+    UdpSocket::bind("0.0.0.0:18083").expect("the port is free");
+    room.call(&["network", "rm", "net", "closed"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+/// By a thread of the test's in the container's network namespace.
+fn datagrams_are_answered(room: &Room) {
+    let pid = room.call(&["inspect", "-f", "{{.State.Pid}}", "server"]).ok();
+    let namespace = fs::File::open(format!("/proc/{}/ns/net", pid.trim())).expect("namespace");
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let answering = std::thread::spawn(move || {
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&namespace),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .expect("enter");
+        let server = UdpSocket::bind("0.0.0.0:53").expect("bind");
+        server.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+        ready.send(()).expect("send");
+        let mut buffer = [0; 9000];
+        for _ in 0..4 {
+            let (length, client) = server.recv_from(&mut buffer).expect("a datagram");
+            server.send_to(&buffer[..length], client).expect("answer");
+        }
+    });
+    is_ready.recv().expect("a server");
+    for client in ["127.0.0.1:0", "198.51.100.7:0"] {
+        let client = UdpSocket::bind(client).expect("socket");
+        let host = client.local_addr().expect("address").ip();
+        client.connect((host, 18083)).expect("connect");
+        client.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        for length in [1, 8000] {
+            let mut buffer = [0; 9000];
+            client.send(&vec![7; length]).expect("send");
+            assert_eq!(client.recv(&mut buffer).expect("an answer"), length);
+        }
+    }
+    answering.join().expect("server");
+}
+
+#[test]
+fn networks_that_have_no_way_out() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    let tools = room.folder.join("tools");
+    fs::create_dir(&tools).expect("folder");
+    for tool in ["newuidmap", "newgidmap", "setpriv", "timeout"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), tools.join(tool)).expect("link");
+    }
+    room.call(&["network", "create", "net"]).ok();
+    let mut command = room.command(&["run", "--rm", "--network", "net", "./rootfs", "true"]);
+    let told = finish(command.env("PATH", &tools)).exits(0).stderr;
+    assert!(
+        told.starts_with("box: your networks reach nothing outside: ") && told.contains("passt"),
+        "{told}"
+    );
+    room.call(&["network", "rm", "net"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn what_an_ordinary_user_cannot_have() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    for driver in ["macvlan", "ipvlan"] {
+        room.call(&["network", "create", "--driver", driver, "-o", "parent=lo", "net"]).fails(
+            125,
+            &format!("--driver {driver}: it lies over a link of the host's (lo), which is root's"),
+        );
+    }
+    room.call(&["network", "create", "--internal", "net"]).ok();
+    start(&room, "alone", &["--network", "none"], "sleep 1000");
+    room.call(&["network", "connect", "net", "alone"]).fails(1, "stop it first (box stop alone)");
+    start(&room, "one", &["--network", "net"], "sleep 1000");
+    room.call(&["run", "--rm", "--network", "net", "--pid", "container:alone", "./rootfs", "true"])
+        .fails(125, "can only join those that are on one as well");
+    let share = ["run", "--rm", "--network", "container:one", "--pid", "container:alone", "./rootfs", "true"];
+    room.call(&share).fails(125, "container:alone: its user namespace is not that of one");
+    room.call(&["rm", "-f", "alone", "one"]).ok();
+    room.call(&["network", "rm", "net"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn a_holder_that_is_killed() {
+    let Some((room, _alone)) = users_room() else { return };
+    room.call(&["network", "create", "net"]).ok();
+    let serve = "while :; do echo served | nc -l -p 80; done";
+    start(&room, "one", &["--network", "net", "-p", "127.0.0.1:18085:80"], serve);
+    start(&room, "stopped", &["--network", "net"], "sleep 1000");
+    room.call(&["stop", "-t", "0", "stopped"]).ok();
+    kill(holder(&room).expect("a holder"));
+    wait_for("its end", || holder(&room).is_none());
+    let told = room.call(&["run", "-d", "--name", "two", "--network", "net", "./rootfs", "sleep", "1000"]);
+    let told = told.exits(0).stderr;
+    assert!(told.starts_with("box: container one: the process that held its networks was killed"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    room.call(&["network", "disconnect", "net", "one"]).fails(1, "has lost those that it had");
+    room.call(&["restart", "-t", "0", "one"]).ok();
+    assert!(pings(&room, "two", "one"));
+    wait_for("an answer", || read_from("127.0.0.1:18085") == "served\n");
+    room.call(&["rm", "-f", "one", "two", "stopped"]).ok();
+    room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+#[test]
+fn many_at_once() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    room.call(&["network", "create", "--internal", "net"]).ok();
+    let run = ["run", "--rm", "--network", "net", "./rootfs", "ip", "-4", "addr", "show", "eth0"];
+    let children: Vec<_> = (0..10)
+        .map(|_| room.command(&run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start box"))
+        .collect();
+    let mut addresses: Vec<String> = children
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().expect("wait");
+            let (said, wrong) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success() && wrong.is_empty(), "{wrong}");
+            let found = said.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+            found.expect("an address").to_string()
+        })
+        .collect();
+    addresses.sort();
+    assert!(addresses.iter().all(|address| address.starts_with("10.")), "{addresses:?}");
+    room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
