@@ -11,6 +11,7 @@ use super::facts::Facts;
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::root::RootFolders;
+use super::rootless::Rootless;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -54,7 +55,11 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     }
     let folder = store.place().data.join("containers").join(ID);
     let root = RootFolders::planned(store, &folder, &source.base);
-    let facts = Facts::look(store, ID, &options, root.accounts()?)?;
+    let mut facts = Facts::look(store, ID, &options, root.accounts()?)?;
+    let rootless = Rootless::of(store).filter(|_| !options.network.names().is_empty());
+    if let Some(namespaces) = rootless.map(|rootless| rootless.find()).transpose()?.flatten() {
+        facts.joined.user = Some(namespaces.user_path());
+    }
     let config = compile(&source.execution, &options, &facts)?;
     let (network, networks) = look_up(store, &source.execution, &options, folder.join("names"))?;
     let layers = root.layers(false);
