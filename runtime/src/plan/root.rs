@@ -151,6 +151,26 @@ mod tests {
     }
 
     #[test]
+    fn init_is_executed_in_a_user_namespace_that_was_there_before() {
+        let layers = || RootSource::layers(Layers::new(["/a", "/b"]));
+        let compiled = |path: Option<&str>| {
+            let mut config: serde_json::Value = serde_json::from_str(&rootless()).expect("is JSON");
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("is a list");
+            let users =
+                namespaces.iter_mut().find(|namespace| namespace["type"] == "user").expect("is there");
+            if let Some(path) = path {
+                users["path"] = path.into();
+            }
+            let intent =
+                Intent { root: layers(), rootfs: String::new(), bundle: "/bundle".into(), ..intent() };
+            compile(&valid(&config.to_string()), &user_host(), &intent).expect("compiles")
+        };
+        assert!(!compiled(None).starts_in_user);
+        let joined = compiled(Some("/proc/1/ns/user"));
+        assert!(joined.starts_in_user && joined.namespaces.joins(crate::validate::NamespaceKind::User));
+    }
+
+    #[test]
     fn what_such_a_root_needs_is_said() {
         let layers = || RootSource::layers(Layers::new(["/a", "/b"]));
         let refused = |config: &str, host: &Host, root| {

@@ -85,6 +85,7 @@ fn describe_plan(plan: &Plan) -> String {
         net_devices,
         sends_network: _,
         from_seed,
+        starts_in_user,
         mounts_at,
         terminal,
         preserve_fds,
@@ -98,6 +99,9 @@ fn describe_plan(plan: &Plan) -> String {
     line(&format!("new namespaces: {}", new.join(" ")));
     for (kind, path) in &namespaces.joined {
         line(&format!("joined namespace: {} {path}", kind.name()));
+    }
+    if *starts_in_user {
+        line("executed in the user namespace");
     }
     if let Some(mappings) = mappings {
         for (name, map) in [("uid", &mappings.uid), ("gid", &mappings.gid)] {
