@@ -13,6 +13,7 @@ use pillbox_network::rootless::bind_ports;
 use pillbox_network::{Port, Protocol};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Context, Error, Result};
 
@@ -51,6 +52,9 @@ impl Listeners {
     /// # Errors
     /// The kernel gives no threads.
     pub fn serve(self, process: &OwnedFd) -> Result<()> {
+        // Each connection needs two descriptors; what is usual is for programs that use select(2).
+        let files = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
         for (listener, port) in self.tcp {
             begin(move || tcp::serve(&listener, port))?;
         }
