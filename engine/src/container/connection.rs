@@ -13,6 +13,7 @@ use super::monitor::{Decoder, Hello, Kind, VERSION, connect as reach_monitor, en
 use super::neighbours::{announce, check_names_on_networks};
 use super::network::{NetworkFacts, compile_connection, compile_network, parse_network, runtime_name};
 use super::options::{Connection, Network, NetworkMode, USUAL};
+use super::ports::is_on;
 use super::record::ContainerRecord;
 use super::rename::lock;
 use super::rootless::{Connector, Namespaces, Rootless};
@@ -53,7 +54,7 @@ pub fn connect(
     let named = facts.named.iter().find(|record| record.name == name);
     let link = runtime_name(named);
     let interfaces = interfaces(store, folder)?;
-    let is_made = interfaces.as_ref().is_none_or(|all| all.iter().any(|one| one.network == link));
+    let is_made = interfaces.as_ref().is_none_or(|all| all.iter().any(|one| is_on(one, &link)));
     if is_recorded && is_made {
         return Err(Error::conflict(format!(
             "network {name}: container {} is connected to it already",

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pillbox::state::NetworkRecord as Interface;
-use pillbox_network::rootless::Program;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
@@ -18,7 +17,7 @@ use super::options::{
     Options, Restart, Rights, Seccomp, Sharing, USUAL,
 };
 use super::owners::Owners;
-use super::ports::{Published, interfaces, published_by};
+use super::ports::{Published, interfaces, is_on, published_by};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
 use crate::digest::Digest;
@@ -444,9 +443,6 @@ pub fn network_name(mode: &NetworkMode) -> String {
     }
 }
 
-/// What connects an ordinary user's containers in user mode.
-const PROGRAMS: [Program; 2] = [Program::Pasta, Program::Slirp4netns];
-
 /// What a container has of the network at this moment: by these interfaces, of which one that does not run has none. `named` finds the
 /// record of a network.
 pub fn network_settings(
@@ -477,12 +473,7 @@ pub fn network_settings(
             name => named(name),
         };
         let link = runtime_name(named.as_ref());
-        // An ordinary user's usual one is called by the program that it is made by.
-        let is_usual = |interface: &&Interface| {
-            named.is_none() && PROGRAMS.iter().any(|program| program.name() == interface.network)
-        };
-        let own = interfaces.iter().find(|interface| interface.network == link);
-        let interface = own.or_else(|| interfaces.iter().find(is_usual));
+        let interface = interfaces.iter().find(|interface| is_on(interface, &link));
         if connection.network == USUAL {
             usual = addresses(interface);
             endpoint = interface.map_or(String::new(), |_| endpoint_id(&record.id, USUAL));

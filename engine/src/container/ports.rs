@@ -4,6 +4,8 @@ use std::fmt;
 
 use pillbox::Root;
 use pillbox::state::NetworkRecord as Interface;
+use pillbox_network::netconf::DEFAULT_BRIDGE;
+use pillbox_network::rootless::Program;
 
 use crate::error::Result;
 use crate::store::{ContainerFolder, Store};
@@ -43,6 +45,14 @@ impl fmt::Display for Published {
 /// The id is none of the runtime's.
 pub fn published(store: &Store, folder: &ContainerFolder) -> Result<Vec<Published>> {
     interfaces(store, folder.id.as_str()).map(|interfaces| published_by(&interfaces))
+}
+
+/// Whether an interface is on the network that the runtime knows by that name. An ordinary user's usual one is called by the program that
+/// makes it.
+pub fn is_on(interface: &Interface, network: &str) -> bool {
+    let is_made_by = |program: Program| program.name() == interface.network;
+    interface.network == network
+        || network == DEFAULT_BRIDGE && [Program::Pasta, Program::Slirp4netns].into_iter().any(is_made_by)
 }
 
 /// Those of these interfaces.

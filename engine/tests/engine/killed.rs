@@ -27,8 +27,9 @@ pub fn kill_after(command: &mut Command, delay: Duration) {
 /// box itself, without timeout(1) around it.
 pub fn bare(room: &Room, arguments: &[&str]) -> Command {
     let whole = room.command(arguments);
-    let words: Vec<_> =
-        whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box")).collect();
+    // setpriv(1), which makes it an ordinary user's, executes it.
+    let is_first = |word: &str| word == "setpriv" || word.ends_with("/box");
+    let words: Vec<_> = whole.get_args().skip_while(|word| !is_first(&word.to_string_lossy())).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).current_dir(&room.folder);
     command

@@ -203,6 +203,8 @@ fn a_network_in_user_mode() {
         }
         text == "hello\n"
     });
+    room.call(&["network", "connect", "bridge", "served"]).fails(1, "is connected to it already");
+    room.call(&["network", "disconnect", "bridge", "served"]).fails(1, "stop it first (box stop served)");
     room.call(&["rm", "-f", "served"]).ok();
     room.call(&["run", "--rm", "--network", "named", "./rootfs", "true"])
         .fails(125, "network named: there is none");

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Room, finish, wait_for};
+use crate::killed::{bare, delays, kill_after};
 use crate::networks::{read_from, users_room};
 use crate::rootless::{USER, WITHOUT_RANGES, room};
 
@@ -221,6 +222,26 @@ fn a_holder_that_is_killed() {
     wait_for("an answer", || read_from("127.0.0.1:18085") == "served\n");
     room.call(&["rm", "-f", "one", "two", "stopped"]).ok();
     room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+#[test]
+fn starts_that_are_killed() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    room.call(&["network", "create", "--internal", "closed"]).ok();
+    let run = ["run", "-d", "--name", "one", "--network", "closed", "./rootfs", "sleep", "1000"];
+    for delay in delays(10, Duration::from_millis(150)) {
+        kill_after(&mut bare(&room, &run), delay);
+        // Whoever holds the networks is killed as well, now and then before it has said so.
+        holder(&room).into_iter().for_each(kill);
+        room.call(&["rm", "-f", "one"]);
+        let said =
+            room.call(&["run", "--rm", "--network", "closed", "./rootfs", "ip", "addr", "show", "eth0"]);
+        assert!(said.exits(0).stdout.contains("inet 10."));
+    }
+    room.call(&["network", "rm", "closed"]).ok();
     assert_ended(&room);
     room.assert_gone();
 }
