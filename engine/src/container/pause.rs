@@ -49,7 +49,15 @@ pub fn while_paused<T>(
         drop(over);
         worked
     });
-    let resumed = unless_ended(store, folder, container.resume());
+    // Somebody else may have let them go on, or have ended them.
+    let is_others = || match container.status() {
+        Ok(status) => status != pillbox::Status::Paused,
+        Err(error) => error.kind() == pillbox::Kind::NotFound,
+    };
+    let resumed = match container.resume() {
+        Err(_) if is_others() => Ok(()),
+        resumed => unless_ended(store, folder, resumed),
+    };
     let worked = worked?;
     resumed.map(|()| worked)
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Room, finish};
+use crate::harness::{Room, finish, wait_for};
 use crate::rootless::{USER, WITHOUT_RANGES, room as room_of};
 
 /// A room of root's, of a user with ranges of ids, and of one without.
@@ -326,6 +326,29 @@ fn what_is_committed_goes_to_others() {
     let said =
         room.call(&["run", "--rm", "--network", "none", "mine:2", "sh", "-c", "cat /tmp/new; ls /bin/yes"]);
     assert!(said.stdout == "new\n" && said.stderr.contains("/bin/yes"), "{said:?}");
+    room.assert_gone();
+}
+
+/// Somebody lets the processes go on that commit has stopped, and somebody ends them.
+#[test]
+fn an_image_is_made_whatever_others_do_meanwhile() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["import", "rootfs.tar", "base"]).exits(0);
+    for (meanwhile, name) in [(&["unpause", "cc"][..], "made:1"), (&["kill", "cc"], "made:2")] {
+        let script = "dd if=/dev/zero of=/large bs=1M count=24 2>/dev/null; echo ready; exec sleep 1000";
+        let run = ["run", "-d", "--name", "cc", "--network", "none", "base", "sh", "-c", script];
+        room.call(&run).ok();
+        wait_for("the file", || room.call(&["logs", "cc"]).stdout == "ready\n");
+        let mut commit = room.command(&["commit", "cc", name]);
+        let commit = commit.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("box");
+        wait_for("the pause", || room.state("cc") == "paused");
+        room.call(meanwhile).ok();
+        let made = commit.wait_with_output().expect("box");
+        assert!(made.status.success(), "{meanwhile:?}: {}", String::from_utf8_lossy(&made.stderr));
+        room.call(&["run", "--rm", "--network", "none", name, "stat", "/large"]).exits(0);
+        room.call(&["rm", "-f", "cc"]).ok();
+    }
     room.assert_gone();
 }
 
