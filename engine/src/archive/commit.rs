@@ -96,14 +96,16 @@ impl KeptLayer {
 /// # Errors
 /// The manifest is missing or broken.
 pub fn descriptors(store: &Store, id: &ImageId) -> Result<Option<Vec<Descriptor>>> {
+    let mut first = None;
     let records = store.images().list()?;
-    let Some(manifest) = records.iter().filter(|record| record.id == *id).find_map(|record| record.manifest)
-    else {
-        return Ok(None);
-    };
-    let text = store.blobs().read(&manifest, DOCUMENT_MAX).context(|| format!("manifest {manifest}"))?;
-    match Document::parse(&text)? {
-        Document::Manifest(manifest) => Ok(Some(manifest.layers)),
-        Document::Index(_) => Ok(None),
+    for manifest in records.iter().filter(|record| record.id == *id).filter_map(|record| record.manifest) {
+        let text = store.blobs().read(&manifest, DOCUMENT_MAX).context(|| format!("manifest {manifest}"))?;
+        let Document::Manifest(manifest) = Document::parse(&text)? else { continue };
+        // What was pulled has other blobs than what was imported, and none for layers that were here.
+        if manifest.layers.iter().all(|layer| store.blobs().has(&layer.digest)) {
+            return Ok(Some(manifest.layers));
+        }
+        first.get_or_insert(manifest.layers);
     }
+    Ok(first)
 }

@@ -130,7 +130,10 @@ fn plan<'w, 'm>(
     // The same blob twice in an image is one job: no thread waits for another.
     let mut jobs: Vec<Vec<&Wanted<'m>>> = Vec::new();
     for layer in wanted {
-        if let Some(lock) = store.layers().hold(&layer.id)? {
+        // One that came in another form, from a file or a build, has no such blob: without it the image could be neither saved nor pushed.
+        if store.blobs().has(&layer.blob.digest)
+            && let Some(lock) = store.layers().hold(&layer.id)?
+        {
             observer.note(&layer.blob.digest, Step::Present);
             fetched.held.push(lock);
             continue;

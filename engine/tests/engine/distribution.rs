@@ -12,9 +12,9 @@ use crate::registry::raise_loopback;
 /// ann, whose password is `secret`.
 const USERS: &str = "ann:$2y$05$XaBYFB0KJAprByoF2XjIROgJwnywBOdhs8NFYMLWzQqPxkoL6eIGO\n";
 
-struct Server {
+pub struct Server {
     child: Child,
-    host: String,
+    pub host: String,
 }
 
 impl Drop for Server {
@@ -24,13 +24,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// `None` if it is not installed.
+    /// With a certificate and ann alone. `None` if it is not installed.
     fn start(room: &Room, port: u16) -> Option<Server> {
-        if Command::new("docker-registry").arg("--version").stdout(Stdio::null()).status().is_err() {
-            host::skip("docker-registry is not installed");
-            return None;
-        }
-        raise_loopback();
         let folder = &room.folder;
         let mut openssl = Command::new("openssl");
         openssl.args([
@@ -48,11 +43,28 @@ impl Server {
         assert!(openssl.current_dir(folder).stderr(Stdio::null()).status().expect("openssl").success());
         fs::write(folder.join("users"), USERS).expect("users");
         let at = folder.display();
+        let tls = format!(", tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}");
+        let users = format!("auth: {{htpasswd: {{realm: test, path: {at}/users}}}}\n");
+        Server::with(room, port, &tls, &users)
+    }
+
+    /// For everybody.
+    pub fn open(room: &Room, port: u16) -> Option<Server> {
+        Server::with(room, port, "", "")
+    }
+
+    fn with(room: &Room, port: u16, http: &str, users: &str) -> Option<Server> {
+        if Command::new("docker-registry").arg("--version").stdout(Stdio::null()).status().is_err() {
+            host::skip("docker-registry is not installed");
+            return None;
+        }
+        raise_loopback();
+        let folder = &room.folder;
         let config = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {at}/registry}}}}\n\
-             http: {{addr: '127.0.0.1:{port}', tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}}}\n\
-             auth: {{htpasswd: {{realm: test, path: {at}/users}}}}\n"
+             storage: {{filesystem: {{rootdirectory: {}/registry}}}}\n\
+             http: {{addr: '127.0.0.1:{port}'{http}}}\n{users}",
+            folder.display()
         );
         fs::write(folder.join("registry.yml"), config).expect("configuration");
         let mut command = Command::new("docker-registry");
@@ -96,9 +108,12 @@ fn what_is_pushed_is_pulled() {
     room.call(&["tag", &name, &other]).ok();
     assert!(room.call(&["push", &other]).ok().contains("Mounted from another repository"));
 
+    // One whose layers are here from a file is fetched whole all the same: it can be saved.
+    room.call(&["import", "image.tar", "kept"]).ok();
     room.call(&["rmi", &name, &other]).ok();
     let run = ["run", "--rm", "--network", "none", "-q", &name, "cat", "/etc/passwd"];
     assert!(room.call(&run).ok().starts_with("root:x:0:0"));
+    room.call(&["save", "-o", "saved.tar", &name]).ok();
     let shown = room.call(&["manifest", "inspect", &other]).ok();
     assert!(shown.contains("rootfs.diff.tar.gzip"), "what is a plain tar here is compressed there: {shown}");
     room.call(&["logout", host]).ok();
