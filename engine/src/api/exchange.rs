@@ -225,8 +225,11 @@ impl<'c> Exchange<'c> {
     /// The client has gone.
     pub fn stream(&mut self, kind: &str) -> Outcome<Stream<'c>> {
         let mut head = self.answer_head(200, Some(kind));
-        let is_chunked = self.head.keeps_alive;
-        head += if is_chunked { "Transfer-Encoding: chunked\r\n\r\n" } else { "Connection: close\r\n\r\n" };
+        let is_chunked = self.head.takes_chunks;
+        if !self.head.keeps_alive {
+            head += "Connection: close\r\n";
+        }
+        head += if is_chunked { "Transfer-Encoding: chunked\r\n\r\n" } else { "\r\n" };
         // Until its end is written nobody knows where it is.
         self.progress = Progress::Last;
         (&mut &*self.connection).write_all(head.as_bytes())?;

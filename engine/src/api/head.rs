@@ -24,6 +24,8 @@ pub struct Head {
     pub length: Length,
     /// Whether another request may follow on the connection.
     pub keeps_alive: bool,
+    /// It knows answers in pieces, whose end it can tell from a connection that was cut.
+    pub takes_chunks: bool,
     /// Names in lower case.
     headers: Vec<(String, String)>,
 }
@@ -70,6 +72,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
         query: Query::parse(query)?,
         length: Length::Known(0),
         keeps_alive: request.version == Some(1),
+        takes_chunks: request.version == Some(1),
         headers,
     };
     head.length = head.body_length()?;

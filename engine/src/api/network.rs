@@ -363,7 +363,7 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
                 Facts::look(&daemon.store).map(|facts| facts.containers(&record.name)).unwrap_or_default();
             let ends = facts.as_object().into_iter().flatten();
             let ends: Vec<String> =
-                ends.map(|(id, end)| format!("name:{} id:{:?}", end["Name"], &id[..12])).collect();
+                ends.map(|(_, end)| format!("name:{} id:{:?}", end["Name"], endpoint(end))).collect();
             let name = &record.name;
             Fault::new(
                 403,
@@ -376,6 +376,11 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         _ => error.into(),
     })?;
     Ok(Reply::Empty(204))
+}
+
+/// The short form of its id.
+fn endpoint(end: &Value) -> &str {
+    end["EndpointID"].as_str().and_then(|id| id.get(..12)).unwrap_or_default()
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -121,6 +121,5 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = exchange.head.query.filters(&["all", "label", "label!"])?;
     let all = filters.flag("all")?.unwrap_or(false);
     let (names, freed) = prune_volumes(&daemon.store, all, &filters.prune_filter()?)?;
-    let deleted = if names.is_empty() { Value::Null } else { json!(names) };
-    Ok(Reply::Json(200, json!({"VolumesDeleted": deleted, "SpaceReclaimed": freed})))
+    Ok(Reply::Json(200, json!({"VolumesDeleted": names, "SpaceReclaimed": freed})))
 }

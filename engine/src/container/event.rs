@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::inspect::own_network_id;
+use super::network::own_network_id;
 use super::options::{Access, MountSource, NetworkMode, USUAL};
 use super::record::ContainerRecord;
 use crate::store::{ContainerFolder, Event, EventKind, Store};

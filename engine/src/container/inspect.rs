@@ -6,12 +6,12 @@ use std::time::Duration;
 use pillbox::state::NetworkRecord as Interface;
 use serde_json::{Map, Value, json};
 
-use super::compile::arguments;
+use super::compile::{MASKED, READ_ONLY, arguments};
 use super::exec_record::ExecRecord;
 use super::exposed::exposed_ports;
 use super::health::Health;
 use super::log::json_file;
-use super::network::runtime_name;
+use super::network::{own_network_id, runtime_name};
 use super::options::{
     Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
     Options, Restart, Rights, Seccomp, Sharing, USUAL,
@@ -56,7 +56,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "State": state(&status, &progress, health(folder, &record)?),
         "Image": image,
         "RestartCount": progress.restarts,
-        "Driver": "overlay",
+        "Driver": "overlay2",
         "Platform": "linux",
         "LogPath": log_path(folder, &record),
         "ResolvConfPath": names("resolv.conf"),
@@ -66,7 +66,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "ProcessLabel": "",
         "AppArmorProfile": record.options.rights.apparmor.clone().unwrap_or_default(),
         "ExecIDs": if running.is_empty() { Value::Null } else { json!(running) },
-        "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
+        "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
@@ -172,14 +172,13 @@ fn config(record: &ContainerRecord) -> Value {
         "Tty": options.streams.terminal,
         "OpenStdin": options.streams.interactive,
         "StdinOnce": options.streams.interactive && !options.keeps_stdin,
-        "Env": environment,
+        "Env": or_null(&environment),
         "Cmd": or_null(command),
         "Entrypoint": or_null(&entrypoint),
         "OnBuild": null,
         "Image": record.image,
         "WorkingDir": options.workdir.as_ref().unwrap_or(&execution.working_dir),
-        "ExposedPorts": exposed,
-        "Volumes": volumes,
+        "Volumes": if volumes.is_empty() { Value::Null } else { json!(volumes) },
         "Labels": labels,
     });
     let mut add = |name: &str, value: Option<Value>| {
@@ -187,6 +186,7 @@ fn config(record: &ContainerRecord) -> Value {
             config[name] = value;
         }
     };
+    add("ExposedPorts", Some(Value::Object(exposed)).filter(|exposed| exposed != &json!({})));
     let signal = options.stop_signal.as_ref().or(execution.stop_signal.as_ref());
     add("StopSignal", signal.map(|signal| json!(signal)));
     add("StopTimeout", options.stop_timeout.map(|seconds| json!(seconds)));
@@ -213,14 +213,18 @@ fn healthcheck(execution: &Execution, options: &Options) -> Option<Value> {
         Some(script) => vec!["CMD-SHELL".to_string(), script.clone()],
         None => of_image.test,
     };
-    Some(json!({
-        "Test": test,
-        "Interval": time(interval, of_image.interval),
-        "Timeout": time(timeout, of_image.timeout),
-        "StartPeriod": time(start_period, of_image.start_period),
-        "StartInterval": time(start_interval, of_image.start_interval),
-        "Retries": retries.map_or(of_image.retries, i64::from),
-    }))
+    let numbers = [
+        ("Interval", time(interval, of_image.interval)),
+        ("Timeout", time(timeout, of_image.timeout)),
+        ("StartPeriod", time(start_period, of_image.start_period)),
+        ("StartInterval", time(start_interval, of_image.start_interval)),
+        ("Retries", retries.map_or(of_image.retries, i64::from)),
+    ];
+    let asked = numbers.into_iter().filter(|(_, number)| *number != 0);
+    let mut members: Map<String, Value> =
+        asked.map(|(name, number)| (name.to_string(), json!(number))).collect();
+    members.insert("Test".into(), json!(test));
+    Some(Value::Object(members))
 }
 
 fn host_config(record: &ContainerRecord) -> Value {
@@ -245,7 +249,6 @@ fn host_config(record: &ContainerRecord) -> Value {
         "RestartPolicy": {"Name": restart, "MaximumRetryCount": most},
         "LogConfig": log_config(&record.options.log),
         "AutoRemove": record.auto_remove,
-        "Init": record.options.init,
         "Privileged": rights.privileged,
         "CapAdd": or_null(&rights.added),
         "CapDrop": or_null(&rights.dropped),
@@ -253,7 +256,7 @@ fn host_config(record: &ContainerRecord) -> Value {
         "Dns": network.servers,
         "DnsOptions": network.resolver_options,
         "DnsSearch": network.search,
-        "ExtraHosts": or_null(&network.hosts),
+        "ExtraHosts": network.hosts,
         "GroupAdd": or_null(&record.options.groups),
         "PidMode": mode(namespaces.pid, &namespaces.pid_of, ""),
         "IpcMode": mode(namespaces.ipc, &namespaces.ipc_of, "private"),
@@ -261,8 +264,6 @@ fn host_config(record: &ContainerRecord) -> Value {
         "CgroupnsMode": mode(namespaces.cgroup, &None, "private"),
         "CgroupParent": namespaces.cgroup_parent.clone().unwrap_or_default(),
         "ShmSize": record.options.shm_size.unwrap_or(64 << 20),
-        "Sysctls": record.options.sysctls,
-        "Annotations": record.options.annotations,
         "Memory": memory.unwrap_or(0),
         "MemorySwap": memory_swap.unwrap_or(0),
         "MemoryReservation": memory_reservation.unwrap_or(0),
@@ -281,7 +282,7 @@ fn host_config(record: &ContainerRecord) -> Value {
         "ContainerIDFile": "",
         "VolumeDriver": "",
         "VolumesFrom": or_null(&record.options.volumes_from),
-        "ConsoleSize": [0, 0],
+        "ConsoleSize": record.options.console_size.unwrap_or_default(),
         "Cgroup": "",
         "Links": null,
         "SecurityOpt": security_options(rights),
@@ -294,9 +295,8 @@ fn host_config(record: &ContainerRecord) -> Value {
             "PathInContainer": device.container,
             "CgroupPermissions": device.access,
         })).collect::<Value>(),
-        "Tmpfs": tmpfs(&record.options.mounts),
-        "MaskedPaths": if rights.unmasked || rights.privileged { json!([]) } else { Value::Null },
-        "ReadonlyPaths": if rights.unmasked || rights.privileged { json!([]) } else { Value::Null },
+        "MaskedPaths": hidden(rights, &MASKED),
+        "ReadonlyPaths": hidden(rights, &READ_ONLY),
         "MemorySwappiness": null,
         "OomKillDisable": null,
         "DeviceCgroupRules": null,
@@ -315,8 +315,25 @@ fn host_config(record: &ContainerRecord) -> Value {
     });
     if let (Value::Object(config), Value::Object(rest)) = (&mut config, rest) {
         config.extend(rest);
+        config.extend(if_any(&record.options));
     }
     config
+}
+
+/// Members that Docker leaves out where there is nothing.
+fn if_any(options: &Options) -> Map<String, Value> {
+    let Options { init, sysctls, annotations, mounts, .. } = options;
+    let members = [
+        ("Init", Some(json!(true)).filter(|_| *init)),
+        ("Sysctls", Some(json!(sysctls)).filter(|_| !sysctls.is_empty())),
+        ("Annotations", Some(json!(annotations)).filter(|_| !annotations.is_empty())),
+        ("Tmpfs", tmpfs(mounts)),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+}
+
+fn hidden(rights: &Rights, paths: &[&str]) -> Value {
+    if rights.unmasked || rights.privileged { json!([]) } else { json!(paths) }
 }
 
 /// What was mounted as `-v` takes it.
@@ -342,7 +359,7 @@ fn idmap(owners: Option<&Owners>) -> Option<String> {
     owners.map(|owners| format!("idmap={}", owners.text()))
 }
 
-fn tmpfs(mounts: &[Mount]) -> Value {
+fn tmpfs(mounts: &[Mount]) -> Option<Value> {
     let found: Map<String, Value> = mounts
         .iter()
         .filter_map(|mount| match &mount.source {
@@ -350,7 +367,7 @@ fn tmpfs(mounts: &[Mount]) -> Value {
             _ => None,
         })
         .collect();
-    if found.is_empty() { Value::Null } else { Value::Object(found) }
+    Some(Value::Object(found)).filter(|found| found != &json!({}))
 }
 
 fn security_options(rights: &Rights) -> Value {
@@ -451,17 +468,21 @@ pub fn network_settings(
     named: &dyn Fn(&str) -> Option<NetworkRecord>,
 ) -> Value {
     let mut ports: Map<String, Value> = Map::new();
-    for Published { host, port, protocol } in published_by(interfaces) {
+    let has_six = interfaces.iter().flat_map(|one| &one.addresses).any(|address| address.contains(':'));
+    for Published { host, port, protocol, is_everywhere } in published_by(interfaces) {
         let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
-        let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": host_port});
-        if let Value::Array(bindings) = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]))
-        {
-            bindings.push(binding);
+        let other = Some("::").filter(|_| is_everywhere && has_six);
+        for address in [address.trim_matches(['[', ']'])].into_iter().chain(other) {
+            let bindings = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]));
+            if let Value::Array(bindings) = bindings {
+                bindings.push(json!({"HostIp": address, "HostPort": host_port}));
+            }
         }
     }
-    // Ports that nobody has published are shown as well.
-    for port in record.execution.exposed_ports.keys().filter(|_| !interfaces.is_empty()) {
-        ports.entry(port.clone()).or_insert(Value::Null);
+    // Ports that nobody has published are shown as well. An image may say what is none.
+    let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
+    for port in exposed.iter().filter(|_| !interfaces.is_empty()) {
+        ports.entry(port.to_string()).or_insert(Value::Null);
     }
     let mut networks = Map::new();
     // What stands beside the networks is that of the usual one.
@@ -560,11 +581,6 @@ fn gateway(address: &str, prefix: u8) -> Option<String> {
 /// It has none of its own: the same one each time.
 fn endpoint_id(container: &str, network: &str) -> String {
     Digest::of(format!("{container} on {network}").as_bytes()).hex()
-}
-
-/// The id of a network that is always there: the same on each machine.
-pub fn own_network_id(name: &str) -> String {
-    Digest::of(format!("network {name}").as_bytes()).hex()
 }
 
 fn ipam_config(addresses: &[String]) -> Value {

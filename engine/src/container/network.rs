@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::exposed::ports_to_publish;
 use super::options::{Connection, Network, NetworkMode, Options, USUAL};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Execution;
 use crate::store::{NetworkDriver, NetworkRecord, Store};
@@ -269,6 +270,11 @@ fn named_address(host: &str) -> Result<(String, Value)> {
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
     Ok((name.to_string(), json!(address.to_string())))
+}
+
+/// The id of a network that is always there: the same on each machine.
+pub fn own_network_id(name: &str) -> String {
+    Digest::of(format!("network {name}").as_bytes()).hex()
 }
 
 #[cfg(test)]

@@ -34,6 +34,9 @@ pub struct Options {
     /// Its streams.
     #[serde(skip_serializing_if = "is_usual")]
     pub streams: Streams,
+    /// Rows and columns with which its terminal begins.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub console_size: Option<[u16; 2]>,
     /// Whether its stdin stays open when whoever was attached has no more to say.
     #[serde(skip_serializing_if = "is_usual")]
     pub keeps_stdin: bool,

@@ -19,6 +19,8 @@ pub struct Published {
     pub port: String,
     /// `tcp`, `udp`, `sctp`.
     pub protocol: String,
+    /// On all addresses of the host's, of both families.
+    pub is_everywhere: bool,
 }
 
 impl Published {
@@ -27,8 +29,9 @@ impl Published {
         let (host, port) = text.split_once(" -> ")?;
         let (host, protocol) = host.split_once('/').unwrap_or((host, "tcp"));
         // Without an address it is every one of the host's.
-        let host = if host.contains(':') { host.to_string() } else { format!("0.0.0.0:{host}") };
-        Some(Published { host, port: port.to_string(), protocol: protocol.to_string() })
+        let is_everywhere = !host.contains(':');
+        let host = if is_everywhere { format!("0.0.0.0:{host}") } else { host.to_string() };
+        Some(Published { host, port: port.to_string(), protocol: protocol.to_string(), is_everywhere })
     }
 }
 

@@ -38,7 +38,7 @@ impl Boxd {
         let host = format!("unix://{}", socket.display());
         let (pid, log) = (pidfile.display().to_string(), log.display().to_string());
         let fixed = ["daemon", "--host", &host, "--pidfile", &pid, "--log", &log];
-        let mut command: Command = room.command(&[&fixed, flags].concat());
+        let mut command: Command = room.command_within("600", &[&fixed, flags].concat());
         let child = command.stdout(Stdio::null()).spawn().expect("boxd");
         let boxd = Boxd { child, socket, pidfile };
         wait_for("boxd", || UnixStream::connect(&boxd.socket).is_ok() && boxd.pidfile.exists());
@@ -173,6 +173,12 @@ pub fn read_head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
 
 fn read_answer(reader: &mut impl BufRead) -> Answer {
     let (status, headers) = read_head(reader);
+    let body = read_body(reader, &headers);
+    Answer { status, headers, body }
+}
+
+/// What follows a head, if its length is told.
+pub fn read_body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Vec<u8> {
     let header =
         |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let mut body = Vec::new();
@@ -188,7 +194,7 @@ fn read_answer(reader: &mut impl BufRead) -> Answer {
         }
         _ => {}
     }
-    Answer { status, headers, body }
+    body
 }
 
 /// A piece of a body whose length nobody knows; `None` at its end.

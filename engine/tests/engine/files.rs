@@ -218,9 +218,7 @@ fn commits_are_images() {
             "echo new >/tmp/new; rm /bin/yes; rm -r /etc; mkdir /etc; echo fresh >/etc/passwd; sleep 1000";
         room.call(&["run", "-d", "--name", "cc", "--network", "none", "rootfs.tar", "sh", "-c", script])
             .exits(0);
-        crate::harness::wait_for("the changes", || {
-            room.call(&["exec", "cc", "cat", "/etc/passwd"]).stdout == "fresh\n"
-        });
+        wait_for("the changes", || room.call(&["exec", "cc", "cat", "/etc/passwd"]).stdout == "fresh\n");
         let change = [
             "--change",
             "CMD [\"cat\", \"/tmp/new\"]",

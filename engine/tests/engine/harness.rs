@@ -112,8 +112,13 @@ impl Room {
 
     /// box with these arguments, to be started.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        self.command_within("60", arguments)
+    }
+
+    /// The same for this many seconds at the most.
+    pub fn command_within<A: AsRef<OsStr>>(&self, seconds: &str, arguments: &[A]) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["--foreground", "-k", "1", "60"]);
+        command.args(["--foreground", "-k", "1", seconds]);
         if self.user != 0 {
             let user = self.user.to_string();
             command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);

@@ -34,6 +34,7 @@ mod peers;
 mod pull;
 mod registries;
 mod registry;
+mod replay;
 mod rootless;
 mod rootless_networks;
 mod run;

@@ -32,6 +32,7 @@ pub fn options(body: &CreateBody, execution: &mut Execution) -> Outcome<Options>
         user: text(&body.user),
         groups: host.group_add.clone(),
         streams: Streams { interactive: body.open_stdin, terminal: body.tty },
+        console_size: host.console_size.filter(|size| !size.contains(&0)),
         keeps_stdin: body.open_stdin && !body.stdin_once,
         hostname: text(&body.hostname),
         domainname: text(&body.domainname),

@@ -31,6 +31,12 @@ pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     if driver == LogDriver::Local.name() {
         *driver = LogDriver::JsonFile.name().into();
     }
+    // Docker knows of no health before the first start.
+    if document["State"]["Status"] == "created"
+        && let Some(state) = document["State"].as_object_mut()
+    {
+        state.remove("Health");
+    }
     if exchange.head.query.is_set("size") {
         let (own, whole) = super::list::sizes(&daemon.store, &folder, &record);
         (document["SizeRw"], document["SizeRootFs"]) = (own.into(), whole.into());
@@ -51,17 +57,28 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 fn begin(daemon: &Daemon, record: &ContainerRecord) -> Outcome<()> {
     let mut warn = |text: &str| daemon.log.write(crate::api::log::Level::Info, text);
     match take(&daemon.store, &record.id)? {
-        Taken::Own(own) => start_detached(&daemon.store, *own, &mut warn).map_err(start_fault),
+        Taken::Own(own) => {
+            start_detached(&daemon.store, *own, &mut warn).map_err(|error| start_fault(daemon, record, error))
+        }
         // Somebody else was faster.
         Taken::Running(_) => Ok(()),
     }
 }
 
-/// Clients tell from Docker's words what is wrong with the program.
-fn start_fault(error: Error) -> Fault {
-    match error.status() {
-        126 | 127 => Fault::invalid(with_dockers_words(&error)),
-        _ => error.into(),
+/// Clients tell from Docker's words what is wrong with the program, or with the network.
+fn start_fault(daemon: &Daemon, record: &ContainerRecord, error: Error) -> Fault {
+    const NETWORK: &str = "failed to set up container networking";
+    if matches!(error.status(), 126 | 127) {
+        return Fault::invalid(with_dockers_words(&error));
+    }
+    let names = record.options.network.names();
+    if let Some(fault) = names.iter().find_map(|name| daemon.network(name).err()) {
+        return fault.context(NETWORK);
+    }
+    let text = error.to_string();
+    match text.strip_prefix("network: port ").filter(|rest| rest.contains("taken by ")) {
+        Some(_) => Fault::new(500, format!("{NETWORK}: {text}: Bind failed: port is already allocated")),
+        None => error.into(),
     }
 }
 

@@ -53,6 +53,7 @@ impl Row {
     fn sentence(&self, now: Moment) -> String {
         let health = match self.health {
             None => String::new(),
+            Some(_) if matches!(self.status, Status::Paused { .. }) => String::new(),
             Some(HealthState::Starting) => " (health: starting)".to_string(),
             Some(state) => format!(" ({})", state.name()),
         };
@@ -96,8 +97,12 @@ fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
     let document = |row: &Row| {
         let mut document = document(store, &networks, row)?;
         let (own, whole) = sizes(store, &row.folder, &row.known.record);
-        (document["Status"], document["SizeRw"]) = (json!(row.sentence(now)), json!(own));
-        document["SizeRootFs"] = json!(whole);
+        document["Status"] = json!(row.sentence(now));
+        // As Docker has it: what is nothing is left out.
+        for (name, size) in [("SizeRw", own), ("SizeRootFs", whole)].into_iter().filter(|(_, size)| *size > 0)
+        {
+            document[name] = json!(size);
+        }
         Ok(document)
     };
     rows.iter().map(document).collect()

@@ -106,6 +106,10 @@ pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     document["Parent"] = json!("");
     document["DockerVersion"] = json!("");
     document["Metadata"] = json!({"LastTagTime": record.created});
+    if let Some(members) = document.as_object_mut() {
+        members.remove("Manifest");
+        members.retain(|name, value| name != "Variant" || !value.is_null());
+    }
     if let Some(digest) = record.manifest {
         let size = daemon.store.blobs().length(&digest).unwrap_or(0);
         document["Descriptor"] = json!({"mediaType": media_type, "digest": digest, "size": size});

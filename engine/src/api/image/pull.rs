@@ -58,7 +58,7 @@ fn pull(
             ]
         },
         |error| match error.kind() {
-            Kind::NotFound => Fault::missing(format!("{missing}: {error}")),
+            Kind::NotFound => Fault::missing(format!("{missing}: manifest unknown")),
             _ => error.into(),
         },
     )

@@ -15,9 +15,14 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (force, keep) = (query.is_set("force"), query.is_set("noprune"));
     let gone = remove_image(&daemon.store, name, force, keep).map_err(|error| match error.kind() {
         Kind::NotFound => no_image(name, error),
-        Kind::Conflict => Fault::conflict(format!(
-            "conflict: unable to remove repository reference \"{name}\" (must force) - {error}"
-        )),
+        Kind::Conflict => Fault::conflict(match name.strip_prefix("sha256:").unwrap_or(name) {
+            id if id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                format!("conflict: unable to delete {} (must be forced) - {error}", &id[..12])
+            }
+            _ => {
+                format!("conflict: unable to remove repository reference \"{name}\" (must force) - {error}")
+            }
+        }),
         _ => error.into(),
     })?;
     Ok(Reply::Json(200, Value::Array(documents(&gone))))

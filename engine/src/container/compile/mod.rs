@@ -20,7 +20,7 @@ use crate::ids::IdMaps;
 use crate::image::Execution;
 
 /// Parts of /proc and /sys that tell of the host.
-const MASKED: [&str; 12] = [
+pub const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -36,7 +36,7 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Parts of /proc by which the host could be changed.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Compiles the configuration of a container.
 ///

@@ -51,6 +51,9 @@ pub fn compile(
     }
     if options.streams.terminal {
         process["terminal"] = json!(true);
+        if let Some([height, width]) = options.console_size {
+            process["consoleSize"] = json!({"height": height, "width": width});
+        }
     }
     if options.rights.no_new_privileges {
         process["noNewPrivileges"] = json!(true);
