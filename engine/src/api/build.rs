@@ -87,7 +87,9 @@ fn finish(
         Ok(built) => built,
         Err(Failure { error, .. }) => {
             let text = error.to_string();
-            let detail = json!({"code": 1, "message": text});
+            // docker ends with the status of the program that failed.
+            let status = text.rsplit_once("exit code: ").and_then(|(_, status)| status.parse::<u8>().ok());
+            let detail = json!({"code": status.unwrap_or(1), "message": text});
             return Ok(stream.document(&json!({"errorDetail": detail, "error": text}))?);
         }
     };

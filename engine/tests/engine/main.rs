@@ -42,6 +42,7 @@ mod secrets;
 mod sources;
 mod streams;
 mod system;
+mod table;
 mod terminal;
 mod tls;
 mod unmounting;
