@@ -196,8 +196,12 @@ pub fn stop(
             still(container.resume())?;
         }
         let mut late = |rest: &str| {
-            let signal = pillbox::signal::name(signal.as_raw().cast_unsigned());
-            notice(&format!("container {}: it has not ended yet on {signal}: {rest}", record.name));
+            let name = pillbox::signal::name(signal.as_raw().cast_unsigned());
+            let why = match container.pid().is_ok_and(|pid| is_deaf(pid, signal)) {
+                true => ", for which its program has no handler (--init begins one that has)",
+                false => "",
+            };
+            notice(&format!("container {}: it has not ended yet on {name}{why}: {rest}", record.name));
         };
         if !ends(&ended, patience.unwrap_or(Patience::Limited(asked)), &mut late)? {
             note(store, &record, &Happening::Kill(Signal::KILL.as_raw()));
@@ -207,6 +211,20 @@ pub fn stop(
     settle(folder, monitor)?;
     note(store, &record, &Happening::Stop);
     Ok(())
+}
+
+/// Whether the kernel drops the signal, as it does for the first process of a pid namespace that has no handler and does not wait
+/// for it.
+fn is_deaf(pid: i32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let is_first = field("NSpid:").is_some_and(|pids| pids.split_whitespace().next_back() == Some("1"));
+    let bit = 1 << (signal.as_raw() - 1);
+    let has = |name: &str| {
+        let mask = field(name).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_none_or(|mask| mask & bit != 0)
+    };
+    is_first && !has("SigCgt:") && !has("SigBlk:")
 }
 
 /// The runtime's container of one that runs, or is about to; `None` if it does not, and nobody has it in its hands any more.

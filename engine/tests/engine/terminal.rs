@@ -112,6 +112,15 @@ fn a_program_that_does_not_end() {
         assert_eq!(room.call(&["wait", "deaf"]).ok(), "137\n");
         room.call(&["start", "deaf"]).ok();
     }
+    // The kernel drops what a first process has no handler for, and nobody else can tell.
+    room.start(&["--name", "dropping"], &["sleep", "1000"]);
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["stop", "-t", "3", "dropping"]);
+    screen.wait_for(
+        "not ended yet on TERM, for which its program has no handler (--init begins one that has): 1 s",
+    );
+    assert_eq!(child.wait().expect("box").code(), Some(0));
+    room.call(&["rm", "dropping"]).ok();
     // Programs are told nothing, and neither is who waits for a moment only.
     room.call(&["stop", "-t", "3", "deaf"]).ok();
     room.call(&["start", "deaf"]).ok();

@@ -45,6 +45,19 @@ pub enum Expression {
     Call(String, Vec<Expression>),
 }
 
+/// Fields that Docker's documents have only where there is something, each behind one by which such a document is known. Templates
+/// ask whether there is something: `{{if .State.Health}}`.
+const OPTIONAL: [(&str, &str); 8] = [
+    ("ExitCode", "Health"),
+    ("Destination", "Driver"),
+    ("Destination", "Name"),
+    ("Labels", "ExposedPorts"),
+    ("Labels", "Healthcheck"),
+    ("Labels", "Shell"),
+    ("Labels", "StopSignal"),
+    ("Labels", "StopTimeout"),
+];
+
 /// The member with the labels of a row, which `.Label` looks into, and which is no field.
 pub const LABELS: &str = "Label";
 
@@ -254,10 +267,15 @@ fn field(value: &Value, path: &[String], scope: Scope<'_>) -> Result<Value> {
             None if scope.filling == Filling::Heads => {
                 return Ok(path.last().map(|name| name.to_uppercase()).unwrap_or_default().into());
             }
+            None if is_optional(value, name) => &Value::Null,
             None => return Err(missing(value, name)),
         };
     }
     Ok(value.clone())
+}
+
+fn is_optional(value: &Value, name: &str) -> bool {
+    OPTIONAL.iter().any(|(beside, optional)| *optional == name && value.get(beside).is_some())
 }
 
 fn unknown(name: &str) -> Error {

@@ -59,6 +59,20 @@ fn what_does_not_decide_is_not_looked_at() {
 }
 
 #[test]
+fn what_dockers_documents_may_lack_is_nothing() {
+    let show = |text: &str| {
+        let state = json!({"State": {"ExitCode": 0}, "Labels": {}, "Mounts": [{"Destination": "/a"}]});
+        parse(text).and_then(|parts| fill(&parts, &state)).unwrap_or_else(|error| error.to_string())
+    };
+    assert_eq!(show("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}"), "none");
+    assert_eq!(show("{{json .State.Health}}{{.StopSignal}}{{range .Mounts}}{{.Name}}{{end}}"), "null");
+    assert_eq!(show("{{.State.Health.Status}}"), "there is no field Status: there are none");
+    for wrong in ["{{.Name}}", "{{.State.Healthy}}", "{{.Health}}"] {
+        assert!(show(wrong).starts_with("there is no field "), "{wrong}");
+    }
+}
+
+#[test]
 fn functions_of_docker() {
     assert_eq!(show("{{title .Name}} {{lower \"ABC\"}} {{split .Name \" \"}}"), "Two Words abc [two words]");
     assert_eq!(

@@ -109,6 +109,13 @@ fn containers() {
         line("p inspect -f '{{.State.Pid}}' one three", 0, "0\n0\n"),
         line("p container inspect -f '{{.State.Status}}' two", 0, "running\n"),
         line("p container ls -q -a | wc -l", 0, "3\n"),
+        line(
+            "p inspect -f '{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' two",
+            0,
+            "none\n",
+        )
+        .not("podman", "its older versions have one everywhere"),
+        line("p inspect -f '{{range .Mounts}}{{.Name}}:{{.Destination}}{{end}}' two", 0, "\n"),
         line("away one two three; p ps -a -q", 0, ""),
         line("p container prune -f >/dev/null; p ps -q", 0, ""),
     ];
