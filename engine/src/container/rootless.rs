@@ -116,9 +116,11 @@ impl Rootless {
         if !store.networks().list()?.is_empty() || self.has_containers()? {
             return Ok(());
         }
-        remove_if_there(fs::remove_file(self.lock_file())).context(|| "your networks")?;
         let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
         kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
+        // Last: without it nobody would find a process that is left.
+        remove_if_there(fs::remove_file(self.lock_file()))
+            .context(|| self.lock_file().display().to_string())?;
         self.clear()
     }
 
