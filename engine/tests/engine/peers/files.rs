@@ -118,7 +118,7 @@ fn volumes() {
             "image\n",
         ),
         line("p run --rm --network none -v other:/srv/content:nocopy w ls /srv/content", 0, ""),
-        line("p volume ls -q --filter dangling=true", 0, "fresh\none\nother\ntwo\n"),
+        line("p volume ls -q --filter dangling=true | sort", 0, "fresh\none\nother\ntwo\n"),
         line("p volume rm one two", 0, "one\ntwo\n"),
         line("p volume prune -f --filter label=nonesuch >/dev/null; p volume ls -q", 0, "fresh\nother\n"),
         line("p volume prune -a -f >/dev/null; p volume ls -q", 0, "")
