@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::image::ImageRecord;
 use super::lock::{Lock, Sharing};
 use super::network::NetworkRecord;
+use super::watch::FolderWatch;
 use crate::error::{Context, Kind, Result};
 use crate::time::Moment;
 
@@ -171,10 +172,7 @@ impl Events {
     /// # Errors
     /// A file cannot be read, or the folder cannot be watched.
     pub fn watch(&self, since: Option<Moment>, until: Option<Moment>) -> Result<EventReader> {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = inotify::init(flags)?;
-        let wanted = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
-        inotify::add_watch(&watch, &self.folder, wanted).context(|| self.folder.display().to_string())?;
+        let watch = FolderWatch::begin(&self.folder).context(|| self.folder.display().to_string())?;
         let (path, known) = (self.now(), Vec::new());
         let mut reader = EventReader { path, since, until, watch, known, file: None, line: Vec::new() };
         // Between the two files nobody puts one in the place of the other.
@@ -227,7 +225,7 @@ pub struct EventReader {
     path: PathBuf,
     since: Option<Moment>,
     until: Option<Moment>,
-    watch: OwnedFd,
+    watch: FolderWatch,
     /// Of a file that is not read any more.
     known: Vec<Event>,
     file: Option<BufReader<File>>,
@@ -263,24 +261,22 @@ impl EventReader {
             if left == Some(0) {
                 return Ok(None);
             }
-            // Where the file system does not tell, it is looked at once a second.
-            let left = left.unwrap_or(u64::MAX).min(1_000_000_000);
-            let limit = Timespec {
-                tv_sec: (left / 1_000_000_000).cast_signed(),
-                tv_nsec: (left % 1_000_000_000).cast_signed(),
-            };
-            let mut polled = vec![PollFd::new(&self.watch, PollFlags::IN)];
+            let (watch, limit) = self.watch.wait();
+            let left = Duration::from_nanos(left.unwrap_or(u64::MAX));
+            let limit = Timespec::try_from(left).unwrap_or(limit).min(limit);
             // That it is closed is always told.
-            polled.extend(reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty())));
+            let reader = reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty()));
+            let watch = watch.map(|watch| PollFd::from_borrowed_fd(watch, PollFlags::IN));
+            let has_reader = reader.is_some();
+            let mut polled: Vec<PollFd<'_>> = reader.into_iter().chain(watch).collect();
             match poll(&mut polled, Some(&limit)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).context(|| "wait for events"),
             }
-            if polled.get(1).is_some_and(|reader| !reader.revents().is_empty()) {
+            if has_reader && !polled[0].revents().is_empty() {
                 return Ok(None);
             }
-            let mut told = [0; 4096];
-            while rustix::io::read(&self.watch, &mut told).is_ok_and(|length| length > 0) {}
+            self.watch.forget();
         }
     }
 
@@ -401,6 +397,23 @@ mod tests {
         seen.append(&mut reader.next_events().unwrap().unwrap());
         let wanted: Vec<Event> = [7, 5].into_iter().chain(0..400).map(event).collect();
         assert_eq!(seen, wanted);
+        std::fs::remove_dir_all(&events.folder).unwrap();
+    }
+
+    /// The kernel has watchers for so many readers alone.
+    #[test]
+    fn a_reader_whom_nobody_tells_looks_by_itself() {
+        let events = events("untold", LENGTH_MAX);
+        let soon = Some(Moment(Moment::now().0 + 20_000_000_000));
+        let mut reader = events.watch(None, soon).unwrap();
+        reader.watch = FolderWatch::untold();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                events.write(&[event(1)]).unwrap();
+            });
+            assert_eq!(reader.next_events().unwrap(), Some(vec![event(1)]));
+        });
         std::fs::remove_dir_all(&events.folder).unwrap();
     }
 

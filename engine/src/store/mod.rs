@@ -22,6 +22,7 @@ mod place;
 mod removal;
 mod version;
 mod volume;
+mod watch;
 mod whole;
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -43,6 +44,7 @@ pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
+pub use watch::FolderWatch;
 pub use whole::{read_whole, write_whole, write_without_sync};
 
 use crate::error::{Context, Error, Result};

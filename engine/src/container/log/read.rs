@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::index::Open;
@@ -15,6 +14,7 @@ use super::json_file::{parse_line, rotated};
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
 use crate::error::{Context, Result};
+use crate::store::FolderWatch;
 use crate::time::Moment;
 
 /// A line, with the line end that it has; the last one of a stream may have none.
@@ -48,7 +48,7 @@ const LINE_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct LogReader {
     pub(super) files: Files,
-    pub(super) watch: Option<OwnedFd>,
+    pub(super) watch: Option<FolderWatch>,
     pub(super) file: Option<File>,
     /// What has been read of a record that is not complete yet.
     pub(super) record: Vec<u8>,
@@ -80,7 +80,7 @@ impl LogReader {
         Ok(LogReader::new(Files::Json(path.to_path_buf()), watch.transpose()?))
     }
 
-    fn new(files: Files, watch: Option<OwnedFd>) -> LogReader {
+    fn new(files: Files, watch: Option<FolderWatch>) -> LogReader {
         let (open, cut) = ([None, None, None], [false; 3]);
         LogReader { files, watch, file: None, record: Vec::new(), open, cut, passes_over_cut: false }
     }
@@ -141,21 +141,17 @@ impl LogReader {
     /// The kernel refused.
     pub fn wait(&mut self, writer: Option<BorrowedFd<'_>>, reader: Option<BorrowedFd<'_>>) -> Result<bool> {
         let Some(watch) = &self.watch else { return Ok(true) };
-        let mut polled = vec![PollFd::new(watch, PollFlags::IN)];
-        polled.extend(writer.map(|writer| PollFd::from_borrowed_fd(writer, PollFlags::IN)));
+        let (told, limit) = watch.wait();
+        let mut polled: Vec<PollFd<'_>> = told.into_iter().chain(writer).map(readable).collect();
         let index = polled.len();
         // That it is closed is always told.
         polled.extend(reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty())));
-        // Where the folder is on a file system that does not tell, it is looked at once a second.
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        match poll(&mut polled, Some(&second)) {
+        match poll(&mut polled, Some(&limit)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context(|| "wait for the log"),
         }
         let is_closed = polled.get(index).is_some_and(|reader| !reader.revents().is_empty());
-        let mut events = [0; 4096];
-        // What has happened is seen in the files.
-        while rustix::io::read(watch, &mut events).is_ok_and(|length| length > 0) {}
+        watch.forget();
         Ok(is_closed)
     }
 
@@ -293,17 +289,17 @@ impl LogReader {
     }
 }
 
+fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
+}
+
 fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|status| status.ino())
 }
 
-fn watch(folder: &Path) -> Result<OwnedFd> {
+fn watch(folder: &Path) -> Result<FolderWatch> {
     std::fs::create_dir_all(folder)?;
-    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-    let watch = inotify::init(flags)?;
-    let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
-    inotify::add_watch(&watch, folder, events)?;
-    Ok(watch)
+    FolderWatch::begin(folder)
 }
 
 #[cfg(test)]
