@@ -59,7 +59,7 @@ const FOLDERS_LEFT_OUT: [&str; 11] = [
 /// Units wanted by these targets would start at boot; only the bus is to start.
 const TARGETS: [&str; 4] = ["sysinit", "multi-user", "timers", "sockets"];
 
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("/etc/hostname", "guest\n"),
     (
@@ -72,6 +72,7 @@ const FILES: [(&str, &str); 14] = [
     ("/etc/subuid", "user:100000:65536\n"),
     ("/etc/subgid", "user:100000:65536\n"),
     ("/etc/pam.d/systemd-user", "account required pam_permit.so\nsession required pam_systemd.so\n"),
+    ("/etc/pam.d/login", "account required pam_permit.so\nsession required pam_systemd.so\n"),
     (
         "/etc/pam.d/other",
         "auth required pam_deny.so\naccount required pam_deny.so\nsession required pam_deny.so\n",
@@ -95,6 +96,13 @@ const FILES: [(&str, &str); 14] = [
     ),
 ];
 
+/// box's units, as `make install-box` puts them there.
+const UNITS: [(&str, &str); 3] = [
+    ("boxd.service", include_str!("../../engine/systemd/boxd.service")),
+    ("boxd.socket", include_str!("../../engine/systemd/boxd.socket")),
+    ("box-boot.service", include_str!("../../engine/systemd/box-boot.service")),
+];
+
 /// The trees of the packages; `None` if there is no apt.
 pub fn packages() -> Result<Option<Vec<PathBuf>>, String> {
     debian::closure(&PACKAGES, |package| PACKAGES_LEFT_OUT.iter().any(|start| package.starts_with(start)))
@@ -108,6 +116,11 @@ pub fn add(image: &mut Image, packages: &[PathBuf]) -> Result<(), String> {
     for (path, content) in FILES {
         image.file(path, 0o644, content.as_bytes());
     }
+    for (name, content) in UNITS {
+        let content = content.replace("@bindir@", "/usr/bin");
+        image.file(&format!("/etc/systemd/system/{name}"), 0o644, content.as_bytes());
+    }
+    image.symlink("/usr/bin/boxd", "box");
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/root", "/home/user"] {
         image.folder(folder);
     }

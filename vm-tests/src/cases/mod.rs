@@ -1,6 +1,7 @@
 //! The cases. Each runs in a process of its own in the guest, and uses the command line of runc.
 
 mod attribute;
+mod boxd;
 mod config;
 mod container;
 mod devices;
@@ -101,7 +102,7 @@ const WARM_UP_SYSTEMD: &[Case] = &[
     Case::new("warm_up_user", user::run_output).manager(Manager::User),
 ];
 
-const TABLES: [&[Case]; 14] = [
+const TABLES: [&[Case]; 15] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
@@ -115,6 +116,7 @@ const TABLES: [&[Case]; 14] = [
     engine::CASES,
     network::CASES,
     systemd::CASES,
+    boxd::CASES,
     user::CASES,
 ];
 
