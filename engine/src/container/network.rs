@@ -87,7 +87,13 @@ pub fn compile_network(image: &Execution, network: &Network, facts: &NetworkFact
     }
     netconf.extend(resolver(network, facts));
     if !hosts.is_empty() {
-        netconf.insert("hosts".into(), hosts.iter().map(|host| named_address(host)).collect::<Result<_>>()?);
+        let has_gateway = !facts.is_users && !connections.is_empty();
+        let host = match mode {
+            NetworkMode::Host => Some("127.0.0.1"),
+            _ => Some("0.0.0.0").filter(|_| has_gateway),
+        };
+        let hosts = hosts.iter().map(|text| named_address(text, host));
+        netconf.insert("hosts".into(), hosts.collect::<Result<_>>()?);
     }
     Ok(Value::Object(netconf))
 }
@@ -262,11 +268,15 @@ fn with_prefixes(addresses: &[String], record: Option<&NetworkRecord>) -> Result
     addresses.iter().map(one).collect()
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`.
-fn named_address(host: &str) -> Result<(String, Value)> {
-    let split = host.split_once('=').or_else(|| host.split_once(':'));
-    let wrong = || Error::invalid(format!("--add-host {host}: must be NAME:ADDRESS"));
+/// `NAME:ADDRESS` or `NAME=ADDRESS`; `host-gateway` is the host, whose address the network has to say.
+fn named_address(text: &str, host: Option<&str>) -> Result<(String, Value)> {
+    let split = text.split_once('=').or_else(|| text.split_once(':'));
+    let wrong = || Error::invalid(format!("--add-host {text}: must be NAME:ADDRESS"));
     let (name, address) = split.ok_or_else(wrong)?;
+    if address == "host-gateway" {
+        let none = || Error::invalid(format!("--add-host {text}: only root's networks lead to the host"));
+        return Ok((name.to_string(), json!(host.ok_or_else(none)?)));
+    }
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
     Ok((name.to_string(), json!(address.to_string())))

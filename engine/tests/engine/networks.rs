@@ -404,3 +404,17 @@ fn check_connecting_that_is_killed(room: &Room) {
     room.call(&["network", "rm", "front", "back"]).ok();
     room.assert_gone();
 }
+
+#[test]
+fn the_host_has_a_name() {
+    let Some((room, _alone)) = room() else { return };
+    let named = ["run", "--rm", "--add-host", "hg:host-gateway"];
+    let script = "cat /etc/hosts; ping -c 1 -W 5 hg >/dev/null && echo reached";
+    let said = room.call(&[&named[..], &["./rootfs", "sh", "-c", script]].concat()).ok();
+    assert!(said.contains(".0.1\thg\n") && said.ends_with("reached\n"), "{said}");
+    let said =
+        room.call(&[&named[..], &["--network", "host", "./rootfs", "cat", "/etc/hosts"]].concat()).ok();
+    assert!(said.contains("127.0.0.1\thg\n"), "{said}");
+    room.call(&[&named[..], &["--network", "none", "./rootfs", "true"]].concat())
+        .fails(125, "--add-host hg:host-gateway: only root's networks lead to the host");
+}

@@ -14,7 +14,7 @@
 //! }
 //! ```
 //!
-//! Everything may be left out. An interface may have a model of its own. Without any it is a plain pair, of which `ip` is the host's
+//! A name of `hosts` with the address `0.0.0.0` is the host's, as the first interface's network has it. Everything may be left out. An interface may have a model of its own. Without any it is a plain pair, of which `ip` is the host's
 //! address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,7 +116,7 @@ pub struct Netconf {
     pub user_mode: Option<UserMode>,
     /// How it resolves names; `None`: as the host does.
     pub resolver: Option<Resolver>,
-    /// More names for its /etc/hosts.
+    /// More names for its /etc/hosts; no address is the host's.
     pub hosts: Vec<(String, IpAddr)>,
 }
 

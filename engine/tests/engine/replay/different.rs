@@ -79,7 +79,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("312", "GET /containers/*/attach/ws", "there are no web sockets"),
     ("313", "GET /containers/*/json.Config.Env", "it was another image there"),
     ("315", "POST /containers/create.message", "words of another parser"),
-    ("065", "POST /containers/*/", "host-gateway is no address"),
     ("083", "GET /containers/json.S", "a start that failed is an end; a folder of its own has a size"),
     (
         "161",

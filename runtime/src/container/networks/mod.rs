@@ -191,7 +191,9 @@ impl Networks {
         hostname: Option<&str>,
         attached: Option<&Attached>,
     ) -> Result<()> {
-        let own = attached.and_then(|attached| attached.own.as_ref()).map(netconf::Own::addresses);
+        let own = attached.and_then(|attached| attached.own.as_ref());
+        let gateway = own.and_then(netconf::Own::gateway);
+        let own = own.map(netconf::Own::addresses);
         let others = attached.iter().flat_map(|attached| &attached.others);
         let others = others.flat_map(|record| &record.addresses.0);
         let user_mode = attached.iter().flat_map(|attached| &attached.user_addresses);
@@ -201,7 +203,7 @@ impl Networks {
         let resolver = attached.and_then(|attached| attached.resolver.as_ref()).or(user_mode.as_ref());
         let opened = self.files.as_deref().map(open_folder).transpose()?;
         let folder = opened.as_ref().map_or(directory.folder(), AsFd::as_fd);
-        names::write(folder, hostname, &self.netconf, resolver, &addresses)
+        names::write(folder, hostname, &self.netconf, resolver, &addresses, gateway)
             .map_err(|error| error.context(self.name()))
     }
 

@@ -30,14 +30,18 @@ pub fn write(
     netconf: &Netconf,
     resolver: Option<&Resolver>,
     addresses: &[IpAddr],
+    gateway: Option<IpAddr>,
 ) -> Result<()> {
     let Netconf { requests: _, user_mode: _, resolver: own, hosts } = netconf;
     let hostname = hostname.unwrap_or_default();
+    // No address stands for the host, as the network has it.
+    let address = |ip: IpAddr| if ip.is_unspecified() { gateway } else { Some(ip) };
+    let hosts: Vec<_> = hosts.iter().filter_map(|(name, ip)| Some((name.clone(), address(*ip)?))).collect();
     let domain = own.as_ref().and_then(|resolver| resolver.domain.as_deref());
     let resolver = own.as_ref().or(resolver).cloned().unwrap_or_else(Resolver::of_host);
     for (name, _) in FILES {
         let text = match name {
-            "hosts" => dns::hosts(hostname, domain, addresses, hosts),
+            "hosts" => dns::hosts(hostname, domain, addresses, &hosts),
             "resolv.conf" => resolver.text("dns").map_err(worded)?,
             _ => format!("{hostname}\n"),
         };

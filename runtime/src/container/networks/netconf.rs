@@ -86,6 +86,13 @@ impl Own {
         interfaces.flat_map(|interface| interface.addresses.iter().map(|address| address.ip)).collect()
     }
 
+    /// The host, as it is reached from the first interface: the first address of its subnet.
+    pub fn gateway(&self) -> Option<IpAddr> {
+        let first = self.reserved.attachment.interfaces.first()?;
+        let four = first.addresses.iter().find(|address| address.ip.is_ipv4());
+        four.or(first.addresses.first()).map(|address| address.network().hosts().0)
+    }
+
     /// What state.json says of the interfaces.
     pub fn records(&self) -> Vec<NetworkRecord> {
         interface_records(&self.reserved.attachment.interfaces)
