@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
-use crate::networks::{room, users_room};
+use crate::networks::as_root_and_as_a_user;
 
 fn asks(room: &Room, container: &str, question: &str) -> String {
     let said = room.call(&["exec", container, "nslookup", question]);
@@ -20,14 +20,7 @@ fn start(room: &Room, name: &str, flags: &[&str]) {
 
 #[test]
 fn names_aliases_ids_and_addresses_are_answered() {
-    let Some((room, _alone)) = room() else { return };
-    check_names_aliases_ids_and_addresses_are_answered(&room);
-}
-
-#[test]
-fn names_aliases_ids_and_addresses_are_answered_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_names_aliases_ids_and_addresses_are_answered(&room);
+    as_root_and_as_a_user(check_names_aliases_ids_and_addresses_are_answered);
 }
 
 fn check_names_aliases_ids_and_addresses_are_answered(room: &Room) {
@@ -159,14 +152,7 @@ fn another_server_of_the_hosts() {
 
 #[test]
 fn everything_else_is_asked_of_others() {
-    let Some((room, _alone)) = room() else { return };
-    check_everything_else_is_asked_of_others(&room);
-}
-
-#[test]
-fn everything_else_is_asked_of_others_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_everything_else_is_asked_of_others(&room);
+    as_root_and_as_a_user(check_everything_else_is_asked_of_others);
 }
 
 fn check_everything_else_is_asked_of_others(room: &Room) {

@@ -23,6 +23,15 @@ pub fn users_room() -> Option<(Room, MutexGuard<'static, ()>)> {
     rootless::open_way_out().then_some((room, alone))
 }
 
+/// The same for root and for an ordinary user.
+pub fn as_root_and_as_a_user(check: fn(&Room)) {
+    for room in [room, users_room] {
+        if let Some((room, _alone)) = room() {
+            check(&room);
+        }
+    }
+}
+
 fn alone(room: Room) -> (Room, MutexGuard<'static, ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,14 +136,7 @@ fn every_port_that_is_exposed() {
 
 #[test]
 fn containers_find_each_other_by_name() {
-    let Some((room, _alone)) = room() else { return };
-    check_containers_find_each_other_by_name(&room);
-}
-
-#[test]
-fn containers_find_each_other_by_name_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_containers_find_each_other_by_name(&room);
+    as_root_and_as_a_user(check_containers_find_each_other_by_name);
 }
 
 fn check_containers_find_each_other_by_name(room: &Room) {
@@ -216,14 +218,7 @@ fn networks_that_cannot_be() {
 
 #[test]
 fn one_container_in_anothers_namespaces() {
-    let Some((room, _alone)) = room() else { return };
-    check_one_container_in_anothers_namespaces(&room);
-}
-
-#[test]
-fn one_container_in_anothers_namespaces_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_one_container_in_anothers_namespaces(&room);
+    as_root_and_as_a_user(check_one_container_in_anothers_namespaces);
 }
 
 fn check_one_container_in_anothers_namespaces(room: &Room) {
@@ -262,14 +257,7 @@ fn on_network(room: &Room, container: &str, network: &str, member: &str) -> Stri
 
 #[test]
 fn a_container_on_several_networks() {
-    let Some((room, _alone)) = room() else { return };
-    check_a_container_on_several_networks(&room);
-}
-
-#[test]
-fn a_container_on_several_networks_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_a_container_on_several_networks(&room);
+    as_root_and_as_a_user(check_a_container_on_several_networks);
 }
 
 fn check_a_container_on_several_networks(room: &Room) {
@@ -363,14 +351,7 @@ fn check_a_container_on_several_networks(room: &Room) {
 
 #[test]
 fn connecting_that_is_killed() {
-    let Some((room, _alone)) = room() else { return };
-    check_connecting_that_is_killed(&room);
-}
-
-#[test]
-fn connecting_that_is_killed_of_a_user() {
-    let Some((room, _alone)) = users_room() else { return };
-    check_connecting_that_is_killed(&room);
+    as_root_and_as_a_user(check_connecting_that_is_killed);
 }
 
 fn check_connecting_that_is_killed(room: &Room) {

@@ -1,7 +1,12 @@
 //! box with real limits.
 
+use std::net::TcpStream;
+use std::os::unix::fs::lchown;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
 
 use super::config::Config;
 use super::container::wait_until;
@@ -22,7 +27,22 @@ const ALL: &[Need] = &[
     Need::Controller("cpu"),
 ];
 
+const NETWORKS: &[Need] = &[
+    Need::Engine,
+    Need::Module("overlay"),
+    Need::Module("bridge"),
+    Need::Module("veth"),
+    Need::Module("nf_tables"),
+    Need::Module("nft_chain_nat"),
+    Need::Module("nft_ct"),
+    Need::Module("nft_fib_inet"),
+    Need::Module("nft_fwd_netdev"),
+    Need::Module("nft_masq"),
+    Need::Module("nft_nat"),
+];
+
 pub const CASES: &[Case] = &[
+    Case::new("network_of_an_ordinary_user", networks_of_an_ordinary_user).needs(NETWORKS).limit(90),
     Case::new("box_memory_limit_kills", memory_limit_kills).needs(MEMORY),
     Case::new("box_pids_limit", pids_limit).needs(PIDS),
     Case::new("box_cpus", cpus).needs(CPU),
@@ -36,13 +56,25 @@ pub const CASES: &[Case] = &[
 struct Store {
     folder: String,
     rootfs: String,
+    /// Who calls box.
+    user: u32,
 }
 
 impl Store {
     fn new(guest: &Guest) -> Result<Store, String> {
         let bundle = guest.container("box", Config::shell("true"))?.bundle;
         let folder = "/tmp/box".to_string();
-        Ok(Store { folder, rootfs: bundle.join("rootfs").display().to_string() })
+        Ok(Store { folder, rootfs: bundle.join("rootfs").display().to_string(), user: 0 })
+    }
+
+    /// That of an ordinary user without ranges of ids.
+    fn of_user(guest: &Guest) -> Result<Store, String> {
+        let store = Store { folder: "/tmp/box-of-user".to_string(), user: 1000, ..Store::new(guest)? };
+        std::fs::create_dir_all(&store.folder).map_err(|e| format!("{}: {e}", store.folder))?;
+        for path in [&store.folder, &store.rootfs] {
+            give_all(Path::new(path), store.user).map_err(|e| format!("{path}: {e}"))?;
+        }
+        Ok(store)
     }
 
     /// The status and the output of a command.
@@ -51,6 +83,7 @@ impl Store {
         let mut command = Command::new(ENGINE);
         command.args(["--data-root", &format!("{}/data", self.folder)]);
         command.args(["--exec-root", &format!("{}/run/pillbox", self.folder)]);
+        command.uid(self.user).gid(self.user);
         let output = command.args(arguments).stdin(Stdio::null()).env("PATH", "/bin").output();
         let output = output.map_err(|e| format!("{ENGINE}: {e}"))?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -203,4 +236,43 @@ fn cgroup_of_monitors(guest: &Guest) -> Result<(), String> {
     }
     store.start(&[], "true")?;
     store.end()
+}
+
+/// Makes a tree a user's.
+fn give_all(path: &Path, user: u32) -> std::io::Result<()> {
+    lchown(path, Some(user), Some(user))?;
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give_all(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bridges, pairs and the packet filter are made in a user namespace; published ports are the host's.
+fn networks_of_an_ordinary_user(guest: &Guest) -> Result<(), String> {
+    let store = Store::of_user(guest)?;
+    let up = link::set_up(LOOPBACK_INDEX).and_then(|up| Socket::open()?.request(&[up]));
+    up.map_err(|e| format!("the loopback: {e}"))?;
+    store.must(&["network", "create", "net"])?;
+    let start = |name: &str, flags: &[&str], script: &str| {
+        let fixed = ["run", "-d", "--name", name, "--network", "net"];
+        store.must(&[&fixed, flags, &[&store.rootfs, "sh", "-c", script]].concat())
+    };
+    start("one", &["-p", "127.0.0.1:18080:80"], "while :; do echo served | nc -l -p 80; done")?;
+    start("two", &[], "sleep 1000")?;
+    wait_until("the published port answers", || {
+        let mut text = String::new();
+        let stream = TcpStream::connect("127.0.0.1:18080");
+        let read = stream.map(|mut stream| std::io::Read::read_to_string(&mut stream, &mut text));
+        Ok(read.is_ok() && text == "served\n")
+    })?;
+    // The server is there again a moment after each client.
+    let answers = |command: &[&str]| wait_until("it answers", || Ok(store.call(command)?.1 == "served\n"));
+    answers(&["exec", "two", "sh", "-c", "nc one 80"])?;
+    answers(&["run", "--rm", "--network", "container:one", &store.rootfs, "sh", "-c", "nc 127.0.0.1 80"])?;
+    store.must(&["rm", "-f", "one", "two"])?;
+    store.must(&["network", "rm", "net"])?;
+    let holder = format!("{}/run/pillbox/.rootless/holder", store.folder);
+    holds("the process that held the networks has ended", !Path::new(&holder).exists())
 }
