@@ -328,12 +328,9 @@ pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result
 /// It could not be ended.
 pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
     set_stopped(folder, true)?;
-    // One whose record is broken has no name to be told by.
-    if let (Ok(record), Some(_)) = (ContainerRecord::of(folder), open(store, &folder.id)?) {
-        note(store, &record, &Happening::Kill(Signal::KILL.as_raw()));
-    }
     let monitor = connect(store, &folder.id)?;
     let began = Instant::now();
+    // One whose record is broken has no name to be told by.
     let mut record = ContainerRecord::read(folder).ok().flatten();
     // It may be about to begin.
     while let Some(container) = open(store, &folder.id)? {
