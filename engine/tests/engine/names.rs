@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
-use crate::networks::as_root_and_as_a_user;
+use crate::networks::{as_root_and_as_a_user, room};
 
 fn asks(room: &Room, container: &str, question: &str) -> String {
     let said = room.call(&["exec", container, "nslookup", question]);
