@@ -17,6 +17,8 @@ pub enum Kind {
     Corrupt,
     /// Nobody reads what is written.
     Closed,
+    /// A program in a container has failed; the error's status is its.
+    Program,
     /// The machine refused.
     Host,
 }

@@ -85,11 +85,10 @@ fn finish(
 ) -> Outcome<()> {
     let built = match built {
         Ok(built) => built,
-        Err(Failure { error, .. }) => {
+        Err(Failure { error, excerpt: _, program }) => {
             let text = error.to_string();
             // docker ends with the status of the program that failed.
-            let status = text.rsplit_once("exit code: ").and_then(|(_, status)| status.parse::<u8>().ok());
-            let detail = json!({"code": status.unwrap_or(1), "message": text});
+            let detail = json!({"code": program.unwrap_or(1), "message": text});
             return Ok(stream.document(&json!({"errorDetail": detail, "error": text}))?);
         }
     };

@@ -49,7 +49,7 @@ use execute::Work;
 use fault::{Fault, Outcome, Span};
 use graph::{BaseImage, Graph, Images, Wishes, compile};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -65,11 +65,13 @@ pub struct Failure {
     pub error: Error,
     /// The lines of the Dockerfile that it is about.
     pub excerpt: Option<Excerpt>,
+    /// With which status a program of the Dockerfile's has failed, if that is why.
+    pub program: Option<u8>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure { error, excerpt: None }
+        Failure { error, excerpt: None, program: None }
     }
 }
 
@@ -105,7 +107,8 @@ pub fn build(
             Some(span) => error.context(format!("{}:{}", found.name, span.first)),
             None => error,
         };
-        Failure { error: error.with_status(1), excerpt }
+        let program = (error.kind() == Kind::Program).then(|| error.status());
+        Failure { error: error.with_status(1), excerpt, program }
     };
     let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
     let mut named = BTreeMap::new();

@@ -107,7 +107,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     })?;
     let built = match built {
         Ok(built) => built,
-        Err(Failure { error, excerpt }) => {
+        Err(Failure { error, excerpt, program: _ }) => {
             printer.explain(excerpt.map(|excerpt| excerpt.to_string()).as_deref());
             return Err(error.with_status(1));
         }

@@ -84,13 +84,11 @@ impl Work<'_> {
         let done = status.and_then(|status| match status {
             0 => Ok(()),
             _ if self.cancellation.is_cancelled() => Err(super::cancelled()),
-            status => Err(Error::new(
-                Kind::Invalid,
-                format!(
-                    "process {:?} did not complete successfully: exit code: {status}",
-                    prepared.run.arguments.join(" ")
-                ),
-            )),
+            status => {
+                let program = prepared.run.arguments.join(" ");
+                let text = format!("process {program:?} did not complete successfully: exit code: {status}");
+                Err(Error::new(Kind::Program, text).with_status(status))
+            }
         });
         let done = done.and_then(|()| container.hand_over(self.store, layer));
         let done = done.and_then(|()| remove_bare_mountpoints(&layer.path(), container.lower(), &mounted));
