@@ -28,12 +28,12 @@ impl Own {
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self;
-        // First, because without its folder nobody would know that the name is free.
-        disclaim_names(store, &folder, &record)?;
         forget_state(store, &folder.id)?;
         if record.auto_remove {
             remove_volumes(store, &record)?;
         }
+        // One that cannot be removed keeps its name; and without its folder nobody would know that the name is free.
+        disclaim_names(store, &folder, &record)?;
         store.containers().remove(&folder)?;
         drop(lock);
         note(store, &record, &Happening::Destroy);
@@ -76,9 +76,8 @@ pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
 /// # Errors
 /// Something of it cannot be removed; the next command goes on.
 pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
-    // First, because without its folder nobody would know that the name is free.
-    store.containers().disclaim_all(&folder.id)?;
     forget_state(store, &folder.id)?;
+    store.containers().disclaim_all(&folder.id)?;
     store.containers().remove(folder)
 }
 

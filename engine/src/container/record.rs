@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
-use crate::store::{Broken, ContainerFolder, Lock, Sharing, Store, read_whole, write_without_sync};
+use crate::store::{
+    Broken, CONTAINER_RECORD as RECORD, ContainerFolder, Lock, Sharing, Store, read_whole, write_without_sync,
+};
 use crate::time::Moment;
 
 /// What was asked for: `container.json`.
@@ -96,7 +98,6 @@ impl Exit {
     }
 }
 
-const RECORD: &str = "container.json";
 const PROGRESS: &str = "progress.json";
 const STOPPED: &str = "stopped";
 

@@ -115,8 +115,8 @@ impl StepContainer {
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self.own;
-        super::rename::disclaim_names(store, &folder, &record)?;
         forget_state(store, &folder.id)?;
+        super::rename::disclaim_names(store, &folder, &record)?;
         store.containers().remove(&folder)?;
         drop(lock);
         Ok(())

@@ -5,11 +5,16 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::lock::{Lock, Sharing};
-use super::{may_be_name, names_in, random_id, removal};
+use super::{may_be_name, names_in, random_id, read_whole, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
+
+/// The file of a container's record, in its folder.
+pub const RECORD: &str = "container.json";
 
 /// 64 hex digits, at random.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,16 +175,16 @@ impl Containers {
             return Ok(found);
         }
         let mut found = None;
-        if !reference.is_empty() {
-            for folder in self.list()?.into_iter().filter(|folder| folder.id.0.starts_with(reference)) {
-                if found.replace(folder).is_some() {
-                    return Err(Error::invalid(format!(
-                        "container {reference}: several ids begin like this"
-                    )));
-                }
+        let all = if reference.is_empty() { Vec::new() } else { self.list()? };
+        for folder in all.iter().filter(|folder| folder.id.0.starts_with(reference)) {
+            if found.replace(folder).is_some() {
+                return Err(Error::invalid(format!("container {reference}: several ids begin like this")));
             }
         }
-        found.ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
+        // A removal that was killed, or the power, may have taken the name before the container.
+        let found =
+            found.or_else(|| all.iter().find(|folder| folder.recorded_name().as_deref() == Some(reference)));
+        found.cloned().ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
     }
 
     /// All containers.
@@ -210,6 +215,16 @@ impl Containers {
 }
 
 impl ContainerFolder {
+    /// How its record calls it; `None` if that is not there, or broken.
+    fn recorded_name(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let text = read_whole(&self.path.join(RECORD)).ok()??;
+        serde_json::from_slice::<Named>(&text).ok().map(|named| named.name)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -137,3 +137,22 @@ fn a_store_that_is_whole_says_nothing() {
     room.call(&["rm", "one", "two", "three", "four"]).ok();
     room.assert_gone();
 }
+
+/// A removal that is killed, or the power, may take a container's name before the container.
+#[test]
+fn a_container_whose_name_leads_nowhere() {
+    let Some(room) = Room::new() else { return };
+    room.give_rootfs();
+    let create = || room.call(&["create", "--name", "lost", "./rootfs", "true"]).ok().trim().to_string();
+    let id = create();
+    fs::remove_file(room.data().join("names/lost")).expect("name");
+    assert_eq!(room.call(&["inspect", "-f", "{{.Id}}", "lost"]).ok().trim(), id);
+    // Whoever has the name is meant by it.
+    let other = create();
+    assert_eq!(room.call(&["inspect", "-f", "{{.Id}}", "lost"]).ok().trim(), other);
+    room.call(&["rm", "lost"]).ok();
+    assert_eq!(room.call(&["ps", "-aq", "--no-trunc"]).ok().trim(), id);
+    room.call(&["rm", "lost"]).ok();
+    room.call(&["rm", "lost"]).fails(1, "No such container: lost");
+    room.assert_gone();
+}

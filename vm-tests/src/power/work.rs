@@ -58,9 +58,9 @@ fn check() -> Result<(), String> {
         }
         must(&["rm", "-f", name])?;
     }
-    match must(&["ps", "-a", "-q"])?.as_str() {
+    match must(&["ps", "-a", "--format", "{{.ID}} {{.Names}}, {{.Command}}: {{.Status}}"])?.as_str() {
         "" => Ok(()),
-        left => Err(format!("containers that cannot be removed: {left}")),
+        left => Err(format!("containers that were not there before:\n{left}instead of\n{containers}")),
     }
 }
 

@@ -107,8 +107,8 @@ impl Monitored {
     }
 
     fn remove(&self) -> Result<()> {
-        disclaim_names(&self.store, &self.folder, &self.record)?;
         remove_volumes(&self.store, &self.record)?;
+        disclaim_names(&self.store, &self.folder, &self.record)?;
         self.store.containers().remove(&self.folder)?;
         note(&self.store, &self.record, &Happening::Destroy);
         Ok(())
