@@ -4,7 +4,6 @@
 //! It is this program once more. Its stdin is the terminal's master.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -13,6 +12,7 @@ use rustix::stdio::stdin;
 
 use super::own_cgroup::{OwnCgroup, start};
 use crate::error::{Context, Result};
+use crate::inside::null;
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-keeper";
@@ -22,7 +22,7 @@ const NAME: &str = "box-keeper";
 /// # Errors
 /// It cannot be started.
 pub fn keep_terminal(master: OwnedFd) -> Result<()> {
-    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    let null = null()?;
     let streams = [master.as_fd(), null.as_fd(), null.as_fd()];
     // It is nobody's to wait for.
     start(&[NAME.as_ref()], streams, None).map(drop).context(|| "start a process that keeps the terminal")

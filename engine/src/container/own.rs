@@ -32,9 +32,7 @@ impl Own {
         if record.auto_remove {
             remove_volumes(store, &record)?;
         }
-        // One that cannot be removed keeps its name; and without its folder nobody would know that the name is free.
-        disclaim_names(store, &folder, &record)?;
-        store.containers().remove(&folder)?;
+        remove_folder(store, &folder, Some(&record))?;
         drop(lock);
         note(store, &record, &Happening::Destroy);
         Ok(())
@@ -77,7 +75,23 @@ pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
 /// Something of it cannot be removed; the next command goes on.
 pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
     forget_state(store, &folder.id)?;
-    store.containers().disclaim_all(&folder.id)?;
+    remove_folder(store, folder, None)
+}
+
+/// Removes a container's folder, which is the last thing of it, and right before that its names: without the folder nobody would know
+/// that they are free, and what could not be removed until then keeps them.
+///
+/// # Errors
+/// Something of it cannot be removed; the next command goes on.
+pub fn remove_folder(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: Option<&ContainerRecord>,
+) -> Result<()> {
+    match record {
+        Some(record) => disclaim_names(store, folder, record)?,
+        None => store.containers().disclaim_all(&folder.id)?,
+    }
     store.containers().remove(folder)
 }
 

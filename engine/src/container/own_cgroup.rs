@@ -2,7 +2,7 @@
 //! the command (a session's end, a unit that is restarted) does not end the monitor.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{File, create_dir, remove_dir};
+use std::fs::{create_dir, remove_dir};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,7 @@ use rustix::stdio::stdin;
 
 use crate::container::cgroup_parent::MONITORS;
 use crate::error::{Context, Error, Result};
+use crate::inside::null;
 
 /// The name by which the program is called to remove the cgroup.
 const NAME: &str = "box-tidier";
@@ -123,7 +124,7 @@ impl OwnCgroup {
     /// Moving this process out would be dear for the whole machine.
     fn start_removal(&self) -> Result<Spawned> {
         let own = pidfd_open(getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
-        let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+        let null = null()?;
         let outside = open_folder(&self.outside)?;
         let arguments = c_strings([Path::new(NAME)].into_iter().chain(self.arguments()))?;
         let streams = [own.as_fd(), null.as_fd(), null.as_fd()];

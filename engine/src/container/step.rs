@@ -7,7 +7,7 @@ use pillbox::{Container, Root, Stdio};
 
 use super::name::random_name;
 use super::options::Options;
-use super::own::{Own, forget_state};
+use super::own::{Own, forget_state, remove_folder};
 use super::prepare::{Prepared, prepare};
 use super::record::{Base, ContainerRecord, Progress};
 use super::root::RootFolders;
@@ -116,8 +116,7 @@ impl StepContainer {
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self.own;
         forget_state(store, &folder.id)?;
-        super::rename::disclaim_names(store, &folder, &record)?;
-        store.containers().remove(&folder)?;
+        remove_folder(store, &folder, Some(&record))?;
         drop(lock);
         Ok(())
     }

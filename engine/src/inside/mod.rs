@@ -4,6 +4,7 @@
 mod network;
 mod place;
 mod rootless;
+mod streams;
 mod task;
 
 use std::ffi::{OsStr, OsString};
@@ -15,6 +16,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 pub use network::{act_on_networks, forward, hold_namespaces, open_name_sockets};
 pub use place::{Bind, Ended, Place, Standing};
 pub use rootless::{Entrance, NetworkAct, is_held};
+pub use streams::{leave_streams, null};
 use task::{Answer, Task};
 pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing, move_into};
 

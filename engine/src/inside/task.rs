@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::READY;
 use super::place::{Place, Standing, open_in};
 use super::rootless::{self, Entrance, Forwarding, Interface, NetworkAct};
+use super::streams::leave_streams;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{AS_ROOT, open_beneath};
 use crate::layer::{
@@ -342,14 +343,6 @@ impl Afterwards {
             }
         }
     }
-}
-
-/// Whoever has started it does not wait for it, nor for the readers of its streams.
-fn leave_streams() -> Result<()> {
-    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    Ok(rustix::stdio::dup2_stderr(&null)?)
 }
 
 pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> u8 {

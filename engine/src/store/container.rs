@@ -171,8 +171,10 @@ impl Containers {
         if let Some(found) = self.named(reference)? {
             return Ok(found);
         }
-        if let Some(found) = ContainerId::parse(reference).and_then(|id| self.folder_of(&id)) {
-            return Ok(found);
+        let missing = || Error::not_found(format!("No such container: {reference}"));
+        // A whole id is no beginning of another one, and nobody's name.
+        if let Some(id) = ContainerId::parse(reference) {
+            return self.folder_of(&id).ok_or_else(missing);
         }
         let mut found = None;
         let all = if reference.is_empty() { Vec::new() } else { self.list()? };
@@ -184,7 +186,7 @@ impl Containers {
         // A removal that was killed, or the power, may have taken the name before the container.
         let found =
             found.or_else(|| all.iter().find(|folder| folder.recorded_name().as_deref() == Some(reference)));
-        found.cloned().ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
+        found.cloned().ok_or_else(missing)
     }
 
     /// All containers.

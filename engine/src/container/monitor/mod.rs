@@ -31,6 +31,7 @@ use super::overlay::Overlay;
 use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
+use crate::inside::leave_streams;
 use crate::store::{ContainerFolder, ContainerId, Environment, Place, Store};
 
 /// The name by which the program is called for it.
@@ -121,9 +122,6 @@ fn take_stdio() -> Result<(OwnedFd, UnixStream)> {
     let take = |stream| rustix::io::fcntl_dupfd_cloexec(stream, 3).context(|| "the monitor's streams");
     let lock = take(rustix::stdio::stdin())?;
     let socket = take(rustix::stdio::stdout())?;
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).context(|| "the monitor's streams")?;
-    rustix::stdio::dup2_stdout(&null).context(|| "the monitor's streams")?;
-    rustix::stdio::dup2_stderr(&null).context(|| "the monitor's streams")?;
+    leave_streams().context(|| "the monitor's streams")?;
     Ok((lock, UnixStream::from(socket)))
 }

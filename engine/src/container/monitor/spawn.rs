@@ -1,19 +1,18 @@
 //! Starting a monitor, and reaching one that is there.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
-use crate::container::own::{Own, remove_volumes};
+use crate::container::own::{Own, remove_folder, remove_volumes};
 use crate::container::own_cgroup::start;
 use crate::container::record::ContainerRecord;
-use crate::container::rename::disclaim_names;
 use crate::container::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Result};
+use crate::inside::null;
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
 /// Starts the monitor of a container that is not running, and gives it the container's lock. The socket is that of its first client.
@@ -59,7 +58,7 @@ fn spawn(
     let arguments =
         [&arguments[..], &[place.data.as_os_str(), place.runtime.as_os_str(), id.as_str().as_ref()]];
     let lock = OwnedFd::from(lock);
-    let null = File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    let null = null()?;
     let streams = [lock.as_fd(), theirs.as_fd(), null.as_fd()];
     let parent = record.options.namespaces.cgroup_parent.as_deref();
     leave_unreaped(start(&arguments.concat(), streams, parent).context(|| "start a monitor")?);
@@ -108,8 +107,7 @@ impl Monitored {
 
     fn remove(&self) -> Result<()> {
         remove_volumes(&self.store, &self.record)?;
-        disclaim_names(&self.store, &self.folder, &self.record)?;
-        self.store.containers().remove(&self.folder)?;
+        remove_folder(&self.store, &self.folder, Some(&self.record))?;
         note(&self.store, &self.record, &Happening::Destroy);
         Ok(())
     }
