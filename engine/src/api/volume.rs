@@ -87,7 +87,6 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             volumes.make(name, &body.labels)?
         }
     };
-    daemon.store.events().note_volume(&record.name, "create");
     Ok(Reply::Json(201, document(&daemon.store, &record)))
 }
 
@@ -112,7 +111,6 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         Err(error) if error.kind() == Kind::NotFound => {}
         removed => removed?,
     }
-    daemon.store.events().note_volume(name, "destroy");
     Ok(Reply::Empty(204))
 }
 

@@ -117,7 +117,6 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             store.volumes().make(name, &labels(arguments)?)?
         }
     };
-    store.events().note_volume(&record.name, "create");
     print(&format!("{}\n", record.name))
 }
 
@@ -212,11 +211,7 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
         let is_gone_well = arguments.is_set("force") || find(&store, name).is_ok();
         match remove(name) {
             Err(error) if error.kind() == Kind::NotFound && is_gone_well => Ok(()),
-            removed => {
-                removed?;
-                store.events().note_volume(name, "destroy");
-                Ok(())
-            }
+            removed => removed,
         }
     })
 }
@@ -254,7 +249,6 @@ pub fn prune_volumes(store: &Store, all: bool, filter: &PruneFilter) -> Result<(
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
             removed => {
                 freed += removed?;
-                store.events().note_volume(&name, "destroy");
                 names.push(name);
             }
         }

@@ -147,13 +147,8 @@ fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> 
                 let volume = store.volumes().hold_anonymous()?;
                 (*name, *is_anonymous) = (volume.name.clone(), true);
                 held.push(volume);
-                store.events().note_volume(name, "create");
             } else {
-                let is_new = store.volumes().find(name)?.is_none();
                 held.push(store.volumes().hold(name)?);
-                if is_new {
-                    store.events().note_volume(name, "create");
-                }
             }
         }
     }

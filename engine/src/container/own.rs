@@ -52,10 +52,7 @@ pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
         };
         match store.volumes().remove(name, is_used) {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
-            removed => {
-                removed?;
-                store.events().note_volume(name, "destroy");
-            }
+            removed => removed?,
         }
     }
     Ok(())

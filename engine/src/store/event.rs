@@ -121,7 +121,7 @@ impl Events {
     }
 
     /// Writes down what happens to a volume.
-    pub fn note_volume(&self, name: &str, action: &str) {
+    pub(super) fn note_volume(&self, name: &str, action: &str) {
         self.note(&Event::now(
             EventKind::Volume,
             name.to_string(),

@@ -136,7 +136,7 @@ impl Store {
 
     /// Folders that outlive containers.
     pub fn volumes(&self) -> Volumes {
-        Volumes::at(self.place.data.join("volumes"), self.maps.clone())
+        Volumes::at(self.place.data.join("volumes"), self.maps.clone(), self.events())
     }
 
     /// What builds have made.

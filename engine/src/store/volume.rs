@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::REMEDY;
+use super::event::Events;
 use super::lock::{Lock, Sharing};
 use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, may_be_name, names_in, random_id, removal, write_whole};
@@ -44,6 +45,8 @@ pub struct HeldVolume {
 pub struct Volumes {
     folder: PathBuf,
     maps: Option<IdMaps>,
+    /// Where it is told what is made and removed.
+    events: Events,
 }
 
 const DATA: &str = "_data";
@@ -55,8 +58,8 @@ const FILLED: &str = "filled";
 const FILES: &str = "fs";
 
 impl Volumes {
-    pub(super) fn at(folder: PathBuf, maps: Option<IdMaps>) -> Volumes {
-        Volumes { folder, maps }
+    pub(super) fn at(folder: PathBuf, maps: Option<IdMaps>, events: Events) -> Volumes {
+        Volumes { folder, maps, events }
     }
 
     /// Where all of them are.
@@ -128,7 +131,11 @@ impl Volumes {
             return Err(error.context(named()));
         }
         match renameat_with(CWD, &partial, CWD, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => sync_folder(&target).map(|()| record),
+            Ok(()) => {
+                sync_folder(&target)?;
+                self.events.note_volume(&record.name, "create");
+                Ok(record)
+            }
             // Another command was faster.
             Err(Errno::EXIST) => {
                 removal::delete(&partial, None)?;
@@ -265,7 +272,9 @@ impl Volumes {
         if is_used()? {
             return Err(used());
         }
-        removal::remove(&self.folder.join(name), self.maps.as_ref())
+        removal::remove(&self.folder.join(name), self.maps.as_ref())?;
+        self.events.note_volume(name, "destroy");
+        Ok(())
     }
 
     /// Deletes what killed commands have left.
@@ -289,7 +298,8 @@ mod tests {
     fn a_removal_waits_for_whoever_is_about_to_use_it() {
         let folder = std::env::temp_dir().join(format!("box-volumes-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
-        let volumes = Volumes::at(folder.clone(), None);
+        let events = Events::at(folder.join("events"));
+        let volumes = Volumes::at(folder.clone(), None, events);
         let held = volumes.hold("data").unwrap();
         let is_recorded = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -306,5 +316,22 @@ mod tests {
         volumes.remove("data", || Ok(false)).unwrap();
         assert_eq!(volumes.remove("data", || Ok(false)).unwrap_err().kind(), Kind::NotFound);
         std::fs::remove_dir(&folder).unwrap();
+    }
+    #[test]
+    fn what_is_made_and_removed_is_told_once() {
+        let folder = std::env::temp_dir().join(format!("box-volumes-told-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("volumes")).unwrap();
+        std::fs::create_dir(folder.join("events")).unwrap();
+        let volumes = Volumes::at(folder.join("volumes"), None, Events::at(folder.join("events")));
+        volumes.make("data", &BTreeMap::new()).unwrap();
+        volumes.make("data", &BTreeMap::new()).unwrap();
+        drop(volumes.hold("data").unwrap());
+        volumes.remove("data", || Ok(false)).unwrap();
+        volumes.remove("data", || Ok(false)).unwrap_err();
+        let files = std::fs::read_dir(folder.join("events")).unwrap();
+        let text: String = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        let told = |action: &str| text.matches(&format!("\"{action}\"")).count();
+        assert_eq!((text.lines().count(), told("create"), told("destroy")), (2, 1, 1), "{text}");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
