@@ -24,7 +24,12 @@ impl Digest {
     /// The 64 hex digits, which are the name of a file.
     pub fn hex(&self) -> String {
         let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        let mut digits = String::with_capacity(2 * self.0.len());
+        for byte in self.0 {
+            digits.push(digit(byte >> 4));
+            digits.push(digit(byte & 15));
+        }
+        digits
     }
 
     /// From 64 hex digits in lower case.

@@ -2,13 +2,17 @@
 //! moment, and is never written.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+
 use crate::container::{ContainerRecord, Progress};
-use crate::store::{ContainerFolder, Store};
+use crate::error::Context;
+use crate::store::{ContainerFolder, ContainerId, Store};
+use crate::thread::by_shares;
 
 /// How old a change must be before what is read after it counts as all there is: kernels before 6.13 stamp changes by their clock's
 /// ticks, of which one may hold several.
@@ -18,33 +22,47 @@ const SETTLED: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
-    changed: SystemTime,
+    changed: Duration,
 }
 
 impl Stamp {
     /// Of a folder that nobody has made yet.
-    const NOWHERE: Stamp = Stamp { inode: 0, changed: SystemTime::UNIX_EPOCH };
+    const NOWHERE: Stamp = Stamp { inode: 0, changed: Duration::ZERO };
 
-    fn of(folder: &Path) -> Option<Stamp> {
-        let metadata = std::fs::metadata(folder).ok()?;
-        Some(Stamp { inode: metadata.ino(), changed: metadata.modified().ok()? })
+    fn of(status: &Stat) -> Stamp {
+        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
+        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
+        Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
     }
 
-    fn is_settled(self) -> bool {
-        self.changed.elapsed().is_ok_and(|age| age >= SETTLED)
+    fn at(folder: &Path) -> Option<Stamp> {
+        rustix::fs::stat(folder).ok().as_ref().map(Stamp::of)
+    }
+
+    /// Whether nothing more happens to the folder at the moment of that change. `now` is when the stamp was taken, or before.
+    fn is_settled(self, now: Duration) -> bool {
+        now.checked_sub(self.changed).is_some_and(|age| age >= SETTLED)
     }
 }
 
 /// A container, as far as its folder tells.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Known {
+    /// Where it is kept.
+    pub folder: ContainerFolder,
     /// What was asked for.
-    pub record: Arc<ContainerRecord>,
+    pub record: ContainerRecord,
     /// How far it has come.
     pub progress: Progress,
-    /// How it is listed while it does not run, but for the sentence about its state; written when it is listed.
-    pub text: Option<Arc<str>>,
     stamp: Stamp,
+    text: Mutex<Option<Text>>,
+}
+
+/// How a container is listed while it does not run, but for the sentence about its state. It has what networks are called and numbered.
+#[derive(Debug)]
+struct Text {
+    networks: Stamp,
+    bytes: Arc<[u8]>,
 }
 
 /// All that is known.
@@ -55,58 +73,103 @@ pub struct KnownContainers {
 
 #[derive(Debug, Default)]
 struct Kept {
-    containers: BTreeMap<String, Known>,
-    /// Texts have what networks are called and numbered.
+    containers: BTreeMap<ContainerId, Arc<Known>>,
+    folders: Option<(Stamp, Arc<[ContainerFolder]>)>,
+}
+
+/// A folder, its state, and what is known of that.
+type Look<'f> = (&'f ContainerFolder, Stamp, Option<Arc<Known>>);
+
+/// All containers at one moment.
+pub struct Reading {
+    /// One that is gone meanwhile, or was never complete, is none.
+    pub containers: Vec<Arc<Known>>,
+    /// Of the networks, if nothing happens to them.
     networks: Option<Stamp>,
 }
 
 impl KnownContainers {
-    /// All containers. One that is gone meanwhile, or was never complete, is none.
+    /// Reads what has changed.
     ///
     /// # Errors
     /// The folder of all of them cannot be read.
-    pub fn read(&self, store: &Store) -> crate::Result<Vec<(ContainerFolder, Known)>> {
-        let folders = store.containers().list()?;
-        let networks = Stamp::of(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
-        let networks = Some(networks).filter(|stamp| stamp.is_settled());
+    pub fn read(&self, store: &Store) -> crate::Result<Reading> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let networks = Stamp::at(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
+        let networks = Some(networks).filter(|stamp| stamp.is_settled(now));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let are_texts_right = networks.is_some() && kept.networks == networks;
-        kept.networks = networks;
-        let mut before = std::mem::take(&mut kept.containers);
-        let mut found = Vec::with_capacity(folders.len());
-        for folder in folders {
-            let before = before.remove(folder.id.as_str());
-            let Some(mut known) = look(&folder, before) else { continue };
-            if !are_texts_right {
-                known.text = None;
-            }
-            if known.stamp.is_settled() {
-                kept.containers.insert(folder.id.to_string(), known.clone());
-            }
-            found.push((folder, known));
+        let all = store.containers();
+        let place = open(all.folder()).context(|| format!("read {}", all.folder().display()))?;
+        let folders = kept.folders(store, &place, now)?;
+        let looks: Vec<_> = folders.iter().filter_map(|folder| kept.look(&place, folder)).collect();
+        let changed: Vec<_> = looks.iter().filter(|(.., known)| known.is_none()).collect();
+        let mut read = by_shares(&changed, |(folder, stamp, _)| read(folder, *stamp)).into_iter();
+        let known = |known: &Option<Arc<Known>>| known.clone().or_else(|| read.next().flatten());
+        let containers: Vec<_> = looks.iter().map(|(.., found)| found).filter_map(known).collect();
+        if !changed.is_empty() || containers.len() != kept.containers.len() {
+            let settled = containers.iter().filter(|known| known.stamp.is_settled(now));
+            kept.containers = settled.map(|known| (known.folder.id.clone(), known.clone())).collect();
         }
-        Ok(found)
-    }
-
-    /// Keeps how a container is listed.
-    pub fn keep_text(&self, id: &str, known: &Known, text: Arc<str>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_networks = kept.networks.is_some();
-        if let Some(kept) =
-            kept.containers.get_mut(id).filter(|kept| has_networks && kept.stamp == known.stamp)
-        {
-            kept.text = Some(text);
-        }
+        Ok(Reading { containers, networks })
     }
 }
 
-fn look(folder: &ContainerFolder, before: Option<Known>) -> Option<Known> {
-    // Before it is read: what changes meanwhile is read again the next time.
-    let stamp = Stamp::of(folder.path())?;
-    if let Some(before) = before.filter(|before| before.stamp == stamp) {
-        return Some(before);
+impl Kept {
+    /// Where containers are: as it was, if none has come or gone.
+    fn folders(
+        &mut self,
+        store: &Store,
+        place: &OwnedFd,
+        now: Duration,
+    ) -> crate::Result<Arc<[ContainerFolder]>> {
+        // Before it is read, as below.
+        let stamp = rustix::fs::fstat(place).ok().as_ref().map(Stamp::of);
+        if let Some((before, folders)) = &self.folders
+            && Some(*before) == stamp
+        {
+            return Ok(folders.clone());
+        }
+        let folders: Arc<[ContainerFolder]> = store.containers().list()?.into();
+        let settled = stamp.filter(|stamp| stamp.is_settled(now));
+        self.folders = settled.map(|stamp| (stamp, folders.clone()));
+        Ok(folders)
     }
+
+    /// A container's folder at this moment, and what is known of it if that is still so; `None` if it is gone.
+    fn look<'f>(&self, place: &OwnedFd, folder: &'f ContainerFolder) -> Option<Look<'f>> {
+        // Before it is read: what changes meanwhile is read again the next time.
+        let status = rustix::fs::statat(place, folder.id.as_str(), AtFlags::empty()).ok()?;
+        let stamp = Stamp::of(&status);
+        let known = self.containers.get(&folder.id).filter(|known| known.stamp == stamp);
+        Some((folder, stamp, known.cloned()))
+    }
+}
+
+fn open(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn read(folder: &ContainerFolder, stamp: Stamp) -> Option<Arc<Known>> {
     let progress = Progress::read(folder).ok()?;
     let record = ContainerRecord::read(folder).ok()??;
-    Some(Known { record: Arc::new(record), progress, text: None, stamp })
+    Some(Arc::new(Known { folder: folder.clone(), record, progress, stamp, text: Mutex::default() }))
+}
+
+impl Reading {
+    /// How a container is listed, if that is still so.
+    pub fn text(&self, known: &Known) -> Option<Arc<[u8]>> {
+        let text = known.text();
+        text.as_ref().filter(|text| Some(text.networks) == self.networks).map(|text| text.bytes.clone())
+    }
+
+    /// Keeps how a container is listed.
+    pub fn keep_text(&self, known: &Known, bytes: &[u8]) {
+        *known.text() = self.networks.map(|networks| Text { networks, bytes: bytes.into() });
+    }
+}
+
+impl Known {
+    fn text(&self) -> MutexGuard<'_, Option<Text>> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

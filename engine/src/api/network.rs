@@ -17,8 +17,8 @@ use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
-    ContainerRecord, Rootless, USUAL, connect as connect_container, disconnect as disconnect_container,
-    interfaces, network_settings, own_network_id,
+    ContainerRecord, Endpoint, NetworkSettings, Rootless, USUAL, connect as connect_container,
+    disconnect as disconnect_container, interfaces, own_network_id,
 };
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
@@ -66,7 +66,7 @@ struct IpamConfig {
 struct Facts {
     /// What exists on the host at this moment.
     networks: Vec<Network>,
-    containers: Vec<(ContainerRecord, Value)>,
+    containers: Vec<(ContainerRecord, BTreeMap<String, Endpoint>)>,
 }
 
 impl Facts {
@@ -83,8 +83,9 @@ impl Facts {
         let mut containers = Vec::new();
         for record in ContainerRecord::list(store)? {
             let interfaces = interfaces(store, &record.id)?;
-            let settings = network_settings(&record, &interfaces, &named);
-            containers.push((record, settings));
+            let settings = NetworkSettings::of(&record, &interfaces, &named);
+            let endpoints = settings.networks;
+            containers.push((record, endpoints));
         }
         Ok(Facts { networks: found, containers })
     }
@@ -109,13 +110,9 @@ impl Facts {
     /// The containers that are connected to a network.
     fn containers(&self, network: &str) -> Value {
         let mut containers = serde_json::Map::new();
-        for (record, settings) in &self.containers {
-            let endpoint = &settings["Networks"][network];
-            let with_prefix = |address: &str, prefix: &str| match endpoint[address].as_str() {
-                Some(text) if !text.is_empty() => format!("{text}/{}", endpoint[prefix]),
-                _ => String::new(),
-            };
-            let four = with_prefix("IPAddress", "IPPrefixLen");
+        for (record, endpoints) in &self.containers {
+            let Some(endpoint) = endpoints.get(network) else { continue };
+            let four = endpoint.addresses.four();
             if four.is_empty() {
                 continue;
             }
@@ -123,10 +120,10 @@ impl Facts {
                 record.id.clone(),
                 json!({
                     "Name": record.name,
-                    "EndpointID": endpoint["EndpointID"].as_str().unwrap_or_default(),
-                    "MacAddress": endpoint["MacAddress"],
+                    "EndpointID": endpoint.id,
+                    "MacAddress": endpoint.addresses.mac,
                     "IPv4Address": four,
-                    "IPv6Address": with_prefix("GlobalIPv6Address", "GlobalIPv6PrefixLen"),
+                    "IPv6Address": endpoint.addresses.six(),
                 }),
             );
         }

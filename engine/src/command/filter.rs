@@ -1,5 +1,6 @@
 //! `--filter NAME=VALUE`: of one name any may hold, of several names each.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::Arguments;
@@ -86,9 +87,9 @@ impl Filters {
 }
 
 /// Whether there is such a label: `NAME`, or `NAME=VALUE`.
-pub fn is_labelled(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+pub fn is_labelled<T: Borrow<str> + Ord>(labels: &BTreeMap<T, T>, wanted: &str) -> bool {
     match wanted.split_once('=') {
-        Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
+        Some((name, value)) => labels.get(name).is_some_and(|known| known.borrow() == value),
         None => labels.contains_key(wanted),
     }
 }

@@ -15,6 +15,7 @@ use crate::container::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
+use crate::thread::by_shares;
 use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
@@ -99,7 +100,7 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     filters.check("exited", "a status from 0 to 255", |value| value.parse::<u8>().is_ok())?;
     // Docker: whoever asks for a status means all that have it.
     let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
-    let mut rows = rows(&store, swept, all);
+    let mut rows = rows(&store, &swept, all);
     for name in ["publish", "expose"] {
         filters.check(name, "as 80, 80/udp or 8000-8010", |value| ports_of(value).is_some())?;
     }
@@ -144,36 +145,39 @@ fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
 }
 
 /// The newest first.
-fn rows(store: &Store, swept: Vec<Swept>, all: bool) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for Swept { folder, progress } in swept {
-        let status = match progress {
-            Some(progress) => Status::from(store, &folder, progress),
-            None => Status::of(store, &folder),
-        };
-        let Some(status) = whole(&folder, status) else { continue };
-        if !all && !status.is_alive() {
-            continue;
-        }
-        // One that is gone meanwhile, or was never complete, is none.
-        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else {
-            if ContainerRecord::is_there(&folder) {
-                say(&format!(
-                    "warning: container {}: its record cannot be read: box system check --repair",
-                    folder.id.short()
-                ));
-            }
-            continue;
-        };
-        let ports = if status.is_alive() { whole(&folder, ports(store, &folder, &record)) } else { None };
-        let ports = ports.unwrap_or_default();
-        let health = if status.is_alive() { whole(&folder, Health::of(&folder, &record)) } else { None };
-        let health = health.flatten();
-        let record = Box::new(record);
-        rows.push(Row { record, status, ports, health: health.map(|health| health.state), size: 0 });
-    }
+fn rows(store: &Store, swept: &[Swept], all: bool) -> Vec<Row> {
+    let rows = by_shares(swept, |swept| row(store, swept, all));
+    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     rows
+}
+
+/// `None` of one that is not wanted, is gone meanwhile, or was never complete.
+fn row(store: &Store, swept: &Swept, all: bool) -> Option<Row> {
+    let Swept { folder, progress } = swept;
+    let status = match progress {
+        Some(progress) => Status::from(store, folder, progress.clone()),
+        None => Status::of(store, folder),
+    };
+    let status = whole(folder, status).filter(|status| all || status.is_alive())?;
+    let Some(Some(record)) = whole(folder, ContainerRecord::read(folder)) else {
+        if ContainerRecord::is_there(folder) {
+            say(&format!(
+                "warning: container {}: its record cannot be read: box system check --repair",
+                folder.id.short()
+            ));
+        }
+        return None;
+    };
+    let ports = if status.is_alive() { whole(folder, ports(store, folder, &record)) } else { None };
+    let health = if status.is_alive() { whole(folder, Health::of(folder, &record)) } else { None };
+    Some(Row {
+        record: Box::new(record),
+        status,
+        ports: ports.unwrap_or_default(),
+        health: health.flatten().map(|health| health.state),
+        size: 0,
+    })
 }
 
 fn ports(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Vec<String>> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pillbox::state::NetworkRecord as Interface;
 use serde_json::{Map, Value, json};
 
 use super::compile::{MASKED, READ_ONLY, arguments};
@@ -11,19 +10,18 @@ use super::exec_record::ExecRecord;
 use super::exposed::exposed_ports;
 use super::health::Health;
 use super::log::json_file;
-use super::network::{own_network_id, runtime_name};
+use super::network_settings::NetworkSettings;
 use super::options::{
-    Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
-    Options, Restart, Rights, Seccomp, Sharing, USUAL,
+    Access, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart,
+    Rights, Seccomp, Sharing,
 };
 use super::owners::Owners;
-use super::ports::{Published, interfaces, is_on, published_by};
+use super::ports::interfaces;
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::{Execution, Healthcheck};
-use crate::store::{ContainerFolder, NetworkRecord, Store};
+use crate::store::{ContainerFolder, Store};
 use crate::time::rfc3339;
 
 /// What Docker writes where nothing has happened yet.
@@ -70,7 +68,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
-        "NetworkSettings": network_settings(&record, &interfaces, &named),
+        "NetworkSettings": NetworkSettings::of(&record, &interfaces, &named),
     }))
 }
 
@@ -458,147 +456,4 @@ pub fn network_name(mode: &NetworkMode) -> String {
         NetworkMode::Named(name) => name.clone(),
         NetworkMode::Container(name) => format!("container:{name}"),
     }
-}
-
-/// What a container has of the network at this moment: by these interfaces, of which one that does not run has none. `named` finds the
-/// record of a network.
-pub fn network_settings(
-    record: &ContainerRecord,
-    interfaces: &[Interface],
-    named: &dyn Fn(&str) -> Option<NetworkRecord>,
-) -> Value {
-    let mut ports: Map<String, Value> = Map::new();
-    let has_six = interfaces.iter().flat_map(|one| &one.addresses).any(|address| address.contains(':'));
-    for Published { host, port, protocol, is_everywhere } in published_by(interfaces) {
-        let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
-        let other = Some("::").filter(|_| is_everywhere && has_six);
-        for address in [address.trim_matches(['[', ']'])].into_iter().chain(other) {
-            let bindings = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]));
-            if let Value::Array(bindings) = bindings {
-                bindings.push(json!({"HostIp": address, "HostPort": host_port}));
-            }
-        }
-    }
-    // Ports that nobody has published are shown as well. An image may say what is none.
-    let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
-    for port in exposed.iter().filter(|_| !interfaces.is_empty()) {
-        ports.entry(port.to_string()).or_insert(Value::Null);
-    }
-    let mut networks = Map::new();
-    // What stands beside the networks is that of the usual one.
-    let mut usual = addresses(None);
-    let mut endpoint = String::new();
-    for connection in record.options.network.connections() {
-        let named = match connection.network.as_str() {
-            USUAL => None,
-            name => named(name),
-        };
-        let link = runtime_name(named.as_ref());
-        let interface = interfaces.iter().find(|interface| is_on(interface, &link));
-        if connection.network == USUAL {
-            usual = addresses(interface);
-            endpoint = interface.map_or(String::new(), |_| endpoint_id(&record.id, USUAL));
-        }
-        networks.insert(connection.network.clone(), network(record, &connection, named, interface));
-    }
-    if networks.is_empty() && !matches!(record.options.network.mode, NetworkMode::Container(_)) {
-        let name = network_name(&record.options.network.mode);
-        let connection = Connection { network: name.clone(), ..Connection::default() };
-        networks.insert(name, network(record, &connection, None, None));
-    }
-    let own = json!({
-        "Bridge": "",
-        "SandboxID": if interfaces.is_empty() { "" } else { record.id.as_str() },
-        "SandboxKey": "",
-        "HairpinMode": false,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": null,
-        "SecondaryIPv6Addresses": null,
-        "EndpointID": endpoint,
-        "Ports": ports,
-        "Networks": networks,
-    });
-    if let (Value::Object(settings), Value::Object(own)) = (&mut usual, own) {
-        settings.extend(own);
-    }
-    usual
-}
-
-/// One of its networks.
-fn network(
-    record: &ContainerRecord,
-    connection: &Connection,
-    named: Option<NetworkRecord>,
-    interface: Option<&Interface>,
-) -> Value {
-    let Connection { network: name, aliases, addresses: asked, mac: _ } = connection;
-    let mut network = addresses(interface);
-    let own = json!({
-        "IPAMConfig": ipam_config(asked),
-        "Links": null,
-        "DriverOpts": null,
-        "GwPriority": 0,
-        "EndpointID": interface.map_or(String::new(), |_| endpoint_id(&record.id, name)),
-        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
-        "DNSNames": if named.is_some() { dns_names(record, aliases) } else { Value::Null },
-        "NetworkID": named.map_or_else(|| own_network_id(name), |named| named.id),
-    });
-    if let (Value::Object(network), Value::Object(own)) = (&mut network, own) {
-        network.extend(own);
-    }
-    network
-}
-
-/// Those of an interface; without one they are empty.
-fn addresses(interface: Option<&Interface>) -> Value {
-    let of_family = |wants_six: bool| {
-        let all = interface.iter().flat_map(|interface| interface.addresses.iter());
-        let found = all
-            .filter(|address| address.contains(':') == wants_six)
-            .find_map(|address| address.split_once('/'));
-        found.map(|(address, prefix)| (address.to_string(), prefix.parse().unwrap_or(0))).unwrap_or_default()
-    };
-    let ((four, prefix), (six, six_prefix)): ((String, u8), (String, u8)) =
-        (of_family(false), of_family(true));
-    json!({
-        "Gateway": gateway(&four, prefix).unwrap_or_default(),
-        "IPv6Gateway": gateway(&six, six_prefix).unwrap_or_default(),
-        "IPAddress": four,
-        "IPPrefixLen": prefix,
-        "GlobalIPv6Address": six,
-        "GlobalIPv6PrefixLen": six_prefix,
-        "MacAddress": interface.and_then(|interface| interface.mac.clone()).unwrap_or_default(),
-    })
-}
-
-/// The first address of a subnet, which is the bridge's.
-fn gateway(address: &str, prefix: u8) -> Option<String> {
-    let subnet = pillbox_network::Cidr::parse(&format!("{address}/{prefix}"))?.network();
-    Some(subnet.hosts().0.to_string())
-}
-
-/// It has none of its own: the same one each time.
-fn endpoint_id(container: &str, network: &str) -> String {
-    Digest::of(format!("{container} on {network}").as_bytes()).hex()
-}
-
-fn ipam_config(addresses: &[String]) -> Value {
-    let find = |wants_six: bool| addresses.iter().find(|address| address.contains(':') == wants_six);
-    let four = find(false).map(|address| ("IPv4Address".to_string(), json!(address)));
-    let six = find(true).map(|address| ("IPv6Address".to_string(), json!(address)));
-    let members: Map<String, Value> = four.into_iter().chain(six).collect();
-    if members.is_empty() { Value::Null } else { Value::Object(members) }
-}
-
-/// By which names others find it.
-fn dns_names(record: &ContainerRecord, aliases: &[String]) -> Value {
-    let mut names = vec![record.name.clone()];
-    let own = record.options.hostname.iter().cloned();
-    for name in aliases.iter().cloned().chain([record.id[..12].to_string()]).chain(own) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    json!(names)
 }

@@ -240,10 +240,9 @@ pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize
 
 pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
-    let text = match read_whole(&path) {
+    match read_whole(&path, |text| serde_json::from_slice(text).ok()) {
         // A folder in its place is no more a record than a torn one.
-        Err(Errno::ISDIR) => None,
-        text => text.context(|| path.display().to_string())?,
-    };
-    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+        Err(Errno::ISDIR) => Ok(None),
+        parsed => Ok(parsed.context(|| path.display().to_string())?.flatten()),
+    }
 }

@@ -166,9 +166,8 @@ impl Store {
         let (mut records, mut all_broken) = (Vec::new(), Vec::new());
         for file in names_in(&folder)? {
             let path = folder.join(&file);
-            let read = read_own(&path, caller);
-            let record = read.and_then(|text| serde_json::from_slice::<ImageRecord>(&text).ok());
-            match record.filter(|record| file_name(&record.name) == file) {
+            let record = read_own(&path, caller, |text| serde_json::from_slice::<ImageRecord>(text).ok());
+            match record.flatten().filter(|record| file_name(&record.name) == file) {
                 Some(record) => records.push(record),
                 None => {
                     records.extend(self.images().read(&path).ok().flatten());

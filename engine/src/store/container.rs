@@ -71,6 +71,11 @@ impl Containers {
         Containers { folder, names, maps }
     }
 
+    /// Where all of them are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes the folder of a new container, locked: as long as the lock is held, nobody takes it for abandoned.
     ///
     /// # Errors
@@ -223,8 +228,9 @@ impl ContainerFolder {
         struct Named {
             name: String,
         }
-        let text = read_whole(&self.path.join(RECORD)).ok()??;
-        serde_json::from_slice::<Named>(&text).ok().map(|named| named.name)
+        let named =
+            read_whole(&self.path.join(RECORD), |text| serde_json::from_slice::<Named>(text)).ok()??;
+        named.ok().map(|named| named.name)
     }
 
     /// Where it is.

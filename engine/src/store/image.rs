@@ -89,9 +89,9 @@ impl Images {
     }
 
     pub(super) fn read(&self, path: &Path) -> Result<Option<ImageRecord>> {
-        let text = read_whole(path).context(|| path.display().to_string())?;
-        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
-        parsed.map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
+        let parsed =
+            read_whole(path, |text| serde_json::from_slice(text)).context(|| path.display().to_string())?;
+        parsed.transpose().map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
     }
 
     /// All names; see [`Store::broken_images`] for those whose records cannot be read.

@@ -108,9 +108,9 @@ impl NetworkRecords {
 
     fn read(&self, name: &str) -> Result<Option<NetworkRecord>> {
         let path = self.path(name);
-        let text = read_whole(&path).context(|| path.display().to_string())?;
-        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
-        parsed.map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
+        let parsed =
+            read_whole(&path, |text| serde_json::from_slice(text)).context(|| path.display().to_string())?;
+        parsed.transpose().map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display())))
     }
 
     /// A network by its name or the beginning of its id, among those that have been read.

@@ -2,8 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -47,42 +46,43 @@ fn write(path: &Path, content: &[u8], synced: bool) -> Result<()> {
     })
 }
 
-/// Reads a small file in as few calls as there can be: lists read hundreds. `None` if it is not there.
+/// Reads a small file in as few calls as there can be, for lists read hundreds, and has it parsed. `None` if it is not there.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn read_whole(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
+pub fn read_whole<T>(path: &Path, parse: impl FnOnce(&[u8]) -> T) -> rustix::io::Result<Option<T>> {
     let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         file => file?,
     };
-    read_all(&file).map(Some)
+    read_all(&file, parse).map(Some)
 }
 
 /// The same of what nothing can be wrong with: a file that is there, and the caller's.
-pub(super) fn read_own(path: &Path, caller: Uid) -> Option<Vec<u8>> {
+pub(super) fn read_own<T>(path: &Path, caller: Uid, parse: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let status = rustix::fs::fstat(&file).ok()?;
     let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-    if is_file && status.st_uid == caller.as_raw() { read_all(&file).ok() } else { None }
+    if is_file && status.st_uid == caller.as_raw() { read_all(&file, parse).ok() } else { None }
 }
 
-fn read_all(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
-    // On the stack: where the heap gives memory back, one of this size is mapped and unmapped for each file.
-    let mut first = [MaybeUninit::uninit(); 4096];
-    let (mut text, room) = rustix::io::retry_on_intr(|| {
-        let (read, room) = rustix::io::read(&file, &mut first)?;
-        Ok((read.to_vec(), room.len()))
-    })?;
+fn read_all<T>(file: &OwnedFd, parse: impl FnOnce(&[u8]) -> T) -> rustix::io::Result<T> {
+    // On the stack: where the heap gives memory back, a block for each file is mapped and unmapped for each file.
+    let mut first = [0; 4096];
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut first[..]))?;
     // Less than there was room for is all there is.
-    let mut is_whole = room > 0;
-    while !is_whole {
-        text.reserve(text.len());
-        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
-        is_whole = text.len() < text.capacity();
+    if read < first.len() {
+        return Ok(parse(&first[..read]));
     }
-    Ok(text)
+    let mut text = first.to_vec();
+    loop {
+        text.reserve(text.len());
+        rustix::io::retry_on_intr(|| rustix::io::read(file, spare_capacity(&mut text)))?;
+        if text.len() < text.capacity() {
+            return Ok(parse(&text));
+        }
+    }
 }
 
 /// Syncs the folder of a path, so that a rename there survives.

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
-use crate::api::known::{Known, KnownContainers};
+use crate::api::known::{Known, KnownContainers, Reading};
 use crate::api::query::Filters;
 use crate::command::{is_labelled, is_named};
 use crate::container::{
-    ContainerRecord, Health, HealthState, Status, arguments, disk_usage, inspect_mount, interfaces,
-    network_name, network_settings,
+    Binding, ContainerRecord, Endpoint, Health, HealthState, NetworkSettings, Status, arguments, disk_usage,
+    inspect_mount, interfaces, network_name,
 };
+use crate::error::Context;
 use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
 use crate::time::Moment;
 
@@ -36,10 +38,12 @@ const FILTERS: [&str; 15] = [
     "volume",
 ];
 
+/// About how many bytes a container takes in a list.
+const USUAL_LENGTH: usize = 1024;
+
 /// A container, as far as it has been looked at.
 struct Row {
-    folder: ContainerFolder,
-    known: Known,
+    known: Arc<Known>,
     status: Status,
     health: Option<HealthState>,
 }
@@ -72,14 +76,15 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     check(&filters)?;
     let images = ancestors(store, &filters)?;
     let bounds = Bounds::of(daemon, &filters)?;
-    let mut rows = rows(store, &daemon.known, all)?;
+    let reading = daemon.known.read(store)?;
+    let mut rows = rows(store, &reading, all)?;
     rows.retain(|row| bounds.has(row) && is_wanted(row, &filters, &images));
     rows.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
     let now = Moment::now();
     if query.is_set("size") {
         return Ok(Reply::Json(200, documents(store, &rows, now)?));
     }
-    Ok(Reply::Written(200, write(store, &daemon.known, &rows, now)?))
+    Ok(Reply::Written(200, write(store, &reading, &rows, now)?))
 }
 
 /// All of them with their sizes.
@@ -87,7 +92,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 /// # Errors
 /// A record cannot be read.
 pub fn list_all(store: &Store, known: &KnownContainers) -> crate::Result<Value> {
-    documents(store, &rows(store, known, true)?, Moment::now())
+    documents(store, &rows(store, &known.read(store)?, true)?, Moment::now())
 }
 
 /// With their sizes, as programs here need them.
@@ -95,8 +100,8 @@ fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
     // Once for all of them.
     let networks = store.networks().list()?;
     let document = |row: &Row| {
-        let mut document = document(store, &networks, row)?;
-        let (own, whole) = sizes(store, &row.folder, &row.known.record);
+        let mut document = json!(Listed::of(store, &networks, row)?);
+        let (own, whole) = sizes(store, &row.known.folder, &row.known.record);
         document["Status"] = json!(row.sentence(now));
         // As Docker has it: what is nothing is left out.
         for (name, size) in [("SizeRw", own), ("SizeRootFs", whole)].into_iter().filter(|(_, size)| *size > 0)
@@ -109,44 +114,52 @@ fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
 }
 
 /// The list as clients get it. What does not run is written once, and again when it has changed.
-fn write(store: &Store, known: &KnownContainers, rows: &[Row], now: Moment) -> crate::Result<Vec<u8>> {
+fn write(store: &Store, reading: &Reading, rows: &[Row], now: Moment) -> crate::Result<Vec<u8>> {
     let mut networks = None;
-    let mut list = vec![b'['];
+    let mut list = Vec::with_capacity(rows.len() * USUAL_LENGTH);
+    list.push(b'[');
     for row in rows {
-        let text = match &row.known.text {
-            Some(text) if row.rests() => text.clone(),
+        if list.len() > 1 {
+            list.push(b',');
+        }
+        match reading.text(&row.known) {
+            Some(text) if row.rests() => list.extend_from_slice(&text),
             _ => {
                 if networks.is_none() {
                     networks = Some(store.networks().list()?);
                 }
-                let document = document(store, networks.as_deref().unwrap_or_default(), row)?.to_string();
-                let text: Arc<str> = document.strip_suffix('}').unwrap_or(&document).into();
+                let start = list.len();
+                let listed = Listed::of(store, networks.as_deref().unwrap_or_default(), row)?;
+                append(&mut list, &listed)?;
+                // The brace that closes it.
+                list.pop();
                 if row.rests() {
-                    known.keep_text(row.folder.id.as_str(), &row.known, text.clone());
+                    reading.keep_text(&row.known, &list[start..]);
                 }
-                text
             }
-        };
-        if list.len() > 1 {
-            list.push(b',');
         }
-        list.extend_from_slice(text.as_bytes());
-        list.extend_from_slice(format!(",\"Status\":{}}}", Value::from(row.sentence(now))).as_bytes());
+        list.extend_from_slice(b",\"Status\":");
+        append(&mut list, &row.sentence(now))?;
+        list.push(b'}');
     }
     list.push(b']');
     Ok(list)
 }
 
-fn rows(store: &Store, known: &KnownContainers, all: bool) -> crate::Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (folder, known) in known.read(store)? {
+fn append(list: &mut Vec<u8>, value: &impl Serialize) -> crate::Result<()> {
+    serde_json::to_writer(list, value).map_err(std::io::Error::from).context(|| "list of containers")
+}
+
+fn rows(store: &Store, reading: &Reading, all: bool) -> crate::Result<Vec<Row>> {
+    let mut rows = Vec::with_capacity(reading.containers.len());
+    for known in &reading.containers {
         // One that has gone meanwhile is none.
-        let Ok(status) = Status::from(store, &folder, known.progress.clone()) else { continue };
+        let Ok(status) = Status::from(store, &known.folder, known.progress.clone()) else { continue };
         if !all && !status.is_alive() && !matches!(status, Status::Restarting(_)) {
             continue;
         }
-        let health = if status.is_alive() { Health::of(&folder, &known.record)? } else { None };
-        rows.push(Row { folder, known, status, health: health.map(|health| health.state) });
+        let health = if status.is_alive() { Health::of(&known.folder, &known.record)? } else { None };
+        rows.push(Row { known: known.clone(), status, health: health.map(|health| health.state) });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.known.record.created));
     Ok(rows)
@@ -200,7 +213,6 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
         Status::Exited(exit) => Some(exit.status.to_string()),
         _ => None,
     };
-    let labels = labels(record);
     let ports = |name: &str| {
         filters.any(name, |value| {
             let wanted = if value.contains('/') { value.to_string() } else { format!("{value}/tcp") };
@@ -224,7 +236,7 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
         && filters.any("status", |value| status.name() == value)
         && filters.any("exited", |value| exited.as_deref() == Some(value))
         && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
-        && filters.all("label", |value| is_labelled(&labels, value))
+        && filters.all("label", |value| is_labelled(&labels(record), value))
         && filters.any("ancestor", |_| ancestors.iter().any(|image| Some(&image.id) == record.image_id()))
         && filters.any("volume", is_mounted)
         && filters.any("network", |value| {
@@ -237,33 +249,77 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
 }
 
 /// Those of the image, and the container's own.
-fn labels(record: &ContainerRecord) -> BTreeMap<String, String> {
+fn labels(record: &ContainerRecord) -> BTreeMap<&str, &str> {
     let all = record.execution.labels.iter().chain(&record.options.labels);
-    all.map(|(name, value)| (name.clone(), value.clone())).collect()
+    all.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// Everything but the sentence about its state.
-fn document(store: &Store, networks: &[NetworkRecord], row: &Row) -> crate::Result<Value> {
-    let Row { known: Known { record, .. }, status, .. } = row;
-    // What does not run has none.
-    let interfaces = if status.is_alive() { interfaces(store, &record.id)? } else { Vec::new() };
-    let named = |name: &str| NetworkRecords::find_in(networks, name).cloned();
-    let settings = network_settings(record, &interfaces, &named);
-    let command = arguments(&record.execution, &record.options).unwrap_or_default();
-    Ok(json!({
-        "Id": record.id,
-        "Names": [format!("/{}", record.name)],
-        "Image": record.image,
-        "ImageID": record.image_id().map(ToString::to_string).unwrap_or_default(),
-        "Command": shell_words(&command),
-        "Created": record.created.0 / 1_000_000_000,
-        "Ports": ports(&settings),
-        "Labels": labels(record),
-        "State": status.name(),
-        "HostConfig": {"NetworkMode": network_name(&record.options.network.mode)},
-        "NetworkSettings": {"Networks": settings["Networks"]},
-        "Mounts": record.options.mounts.iter().map(|mount| inspect_mount(store, mount)).collect::<Value>(),
-    }))
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed<'a> {
+    id: &'a str,
+    names: [String; 1],
+    image: &'a str,
+    #[serde(rename = "ImageID")]
+    image_id: String,
+    command: String,
+    created: u64,
+    ports: Vec<Port>,
+    labels: BTreeMap<&'a str, &'a str>,
+    state: &'static str,
+    host_config: ListedHostConfig,
+    network_settings: ListedNetworks,
+    mounts: Vec<Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedHostConfig {
+    network_mode: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedNetworks {
+    networks: BTreeMap<String, Endpoint>,
+}
+
+/// A port of the container's, at one address of the host's if it is published.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Port {
+    #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    private_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_port: Option<u16>,
+    r#type: String,
+}
+
+impl<'a> Listed<'a> {
+    fn of(store: &Store, networks: &[NetworkRecord], row: &'a Row) -> crate::Result<Listed<'a>> {
+        let Row { known, status, .. } = row;
+        let record = &known.record;
+        // What does not run has none.
+        let interfaces = if status.is_alive() { interfaces(store, &record.id)? } else { Vec::new() };
+        let named = |name: &str| NetworkRecords::find_in(networks, name).cloned();
+        let settings = NetworkSettings::of(record, &interfaces, &named);
+        Ok(Listed {
+            id: &record.id,
+            names: [format!("/{}", record.name)],
+            image: &record.image,
+            image_id: record.image_id().map(ToString::to_string).unwrap_or_default(),
+            command: shell_words(&arguments(&record.execution, &record.options).unwrap_or_default()),
+            created: record.created.0 / 1_000_000_000,
+            ports: ports(settings.ports),
+            labels: labels(record),
+            state: status.name(),
+            host_config: ListedHostConfig { network_mode: network_name(&record.options.network.mode) },
+            network_settings: ListedNetworks { networks: settings.networks },
+            mounts: record.options.mounts.iter().map(|mount| inspect_mount(store, mount)).collect(),
+        })
+    }
 }
 
 /// As Docker shows a command: words with blanks in quotes.
@@ -291,18 +347,20 @@ fn image_size(store: &Store, record: &ContainerRecord) -> u64 {
 }
 
 /// One entry for each address of the host's.
-fn ports(settings: &Value) -> Vec<Value> {
+fn ports(all: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
     let mut ports = Vec::new();
-    for (port, bindings) in settings["Ports"].as_object().into_iter().flatten() {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        let private = number.parse::<u16>().unwrap_or(0);
-        let bindings = bindings.as_array().map(Vec::as_slice).unwrap_or_default();
-        if bindings.is_empty() {
-            ports.push(json!({"PrivatePort": private, "Type": protocol}));
-        }
-        for binding in bindings {
-            let public = binding["HostPort"].as_str().and_then(|port| port.parse::<u16>().ok());
-            ports.push(json!({"IP": binding["HostIp"], "PrivatePort": private, "PublicPort": public, "Type": protocol}));
+    for (port, bindings) in all {
+        let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+        let entry = |address: Option<String>, public_port: Option<u16>| Port {
+            address,
+            private_port: number.parse().unwrap_or(0),
+            public_port,
+            r#type: protocol.to_string(),
+        };
+        match bindings.unwrap_or_default() {
+            none if none.is_empty() => ports.push(entry(None, None)),
+            bindings => ports
+                .extend(bindings.into_iter().map(|one| entry(Some(one.host_ip), one.host_port.parse().ok()))),
         }
     }
     ports
