@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use pillbox::Root;
+use rustix::process::Pid;
 
 use super::event::{Happening, note_end, note_start};
 use super::own::Own;
@@ -10,7 +11,7 @@ use super::prepare::{Prepared, prepare};
 use super::streams::{Copying, ProgramStreams, connect};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{Leftover, Store};
 
 /// Runs a container until its program ends, with the caller's own streams, and passes signals on. The container is removed, however
 /// it ends. The result is the program's status, or 128 + the signal that ended it.
@@ -25,14 +26,25 @@ pub fn run_in_foreground(
 ) -> Result<u8> {
     let mut copying = Copying::default();
     let ended = run(store, &own, &mut copying, timeline, warn);
-    let removed = Timeline::measure(timeline, "remove", || own.remove(store));
-    // Last, because it takes as long as the readers do.
+    let removed = Timeline::measure(timeline, "remove", || own.set_aside(store));
+    // It takes as long as the readers do.
     copying.finish(warn);
+    let removed = removed.and_then(delete);
     match (ended, removed) {
         (Ok(status), Ok(())) => Ok(status),
         (Err(error), _) => Err(error),
         (_, Err(error)) => Err(error),
     }
+}
+
+/// Nobody waits for it, unless it is to be done by a process with threads, or by one whose end is that of all others.
+fn delete(leftover: Leftover) -> Result<()> {
+    let mut leftover = Some(leftover);
+    let is_first = rustix::process::getpid() == Pid::INIT;
+    let mut delete = || leftover.take().map_or(Ok(()), Leftover::delete);
+    // What cannot be deleted there is told by the next command, which goes on with it.
+    let begun = !is_first && pillbox::in_background(|| drop(delete())).is_ok();
+    if begun { Ok(()) } else { delete() }
 }
 
 fn run(

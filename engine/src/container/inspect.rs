@@ -10,10 +10,10 @@ use super::exec_record::ExecRecord;
 use super::exposed::exposed_ports;
 use super::health::Health;
 use super::log::json_file;
-use super::network_settings::NetworkSettings;
+use super::network_settings::{NetworkSettings, network_name};
 use super::options::{
-    Access, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing,
+    Access, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, Options, Restart, Rights,
+    Seccomp, Sharing,
 };
 use super::owners::Owners;
 use super::ports::interfaces;
@@ -444,16 +444,5 @@ pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
             "RW": is_writable,
             "Propagation": "",
         }),
-    }
-}
-
-/// Docker's word for what a container is connected to.
-pub fn network_name(mode: &NetworkMode) -> String {
-    match mode {
-        NetworkMode::Default => "bridge".to_string(),
-        NetworkMode::None => "none".to_string(),
-        NetworkMode::Host => "host".to_string(),
-        NetworkMode::Named(name) => name.clone(),
-        NetworkMode::Container(name) => format!("container:{name}"),
     }
 }

@@ -78,11 +78,11 @@ pub use facts::{Device, Facts};
 pub use follow::{Reader, open_log, show_log};
 pub use foreground::run_in_foreground;
 pub use health::{Health, HealthCheck, HealthState, Look};
-pub use inspect::{inspect, inspect_mount, network_name};
+pub use inspect::{inspect, inspect_mount};
 pub use instruction::change_execution;
 pub use name::{check_network_name, check_volume_name};
 pub use network::{NetworkFacts, compile_network, own_network_id, runtime_name};
-pub use network_settings::{Binding, Endpoint, NetworkSettings};
+pub use network_settings::{Binding, Endpoint, NetworkSettings, network_name};
 pub use options::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits,
     LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights,

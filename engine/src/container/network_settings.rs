@@ -7,7 +7,6 @@ use pillbox::state::NetworkRecord as Interface;
 use serde::{Serialize, Serializer};
 
 use super::exposed::exposed_ports;
-use super::inspect::network_name;
 use super::network::{own_network_id, runtime_name};
 use super::options::{Connection, NetworkMode, USUAL};
 use super::ports::{Published, is_on, published_by};
@@ -147,6 +146,17 @@ impl<'a> NetworkSettings<'a> {
             ports: ports(record, interfaces),
             networks,
         }
+    }
+}
+
+/// Docker's word for what a container is connected to.
+pub fn network_name(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Default => "bridge".to_string(),
+        NetworkMode::None => "none".to_string(),
+        NetworkMode::Host => "host".to_string(),
+        NetworkMode::Named(name) => name.clone(),
+        NetworkMode::Container(name) => format!("container:{name}"),
     }
 }
 

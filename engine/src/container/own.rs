@@ -8,7 +8,7 @@ use super::rename::disclaim_names;
 use super::rootless::Rootless;
 use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
-use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
+use crate::store::{ContainerFolder, ContainerId, Leftover, Lock, Sharing, Store};
 
 /// A container of this process: it holds the lock.
 #[derive(Debug)]
@@ -27,15 +27,23 @@ impl Own {
     /// # Errors
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
+        self.set_aside(store)?.delete()
+    }
+
+    /// The same, but for deleting its files, which may take long.
+    ///
+    /// # Errors
+    /// As for [`Own::remove`].
+    pub fn set_aside(self, store: &Store) -> Result<Leftover> {
         let Own { folder, record, lock } = self;
         forget_state(store, &folder.id)?;
         if record.auto_remove {
             remove_volumes(store, &record)?;
         }
-        remove_folder(store, &folder, Some(&record))?;
+        let leftover = set_aside_folder(store, &folder, Some(&record))?;
         drop(lock);
         note(store, &record, &Happening::Destroy);
-        Ok(())
+        Ok(leftover)
     }
 }
 
@@ -75,8 +83,7 @@ pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
     remove_folder(store, folder, None)
 }
 
-/// Removes a container's folder, which is the last thing of it, and right before that its names: without the folder nobody would know
-/// that they are free, and what could not be removed until then keeps them.
+/// Removes a container's names and its folder.
 ///
 /// # Errors
 /// Something of it cannot be removed; the next command goes on.
@@ -85,11 +92,21 @@ pub fn remove_folder(
     folder: &ContainerFolder,
     record: Option<&ContainerRecord>,
 ) -> Result<()> {
+    set_aside_folder(store, folder, record)?.delete()
+}
+
+/// Makes a container's folder gone, which is the last thing of it, and right before that its names: without the folder nobody would know
+/// that they are free, and what could not be removed until then keeps them.
+fn set_aside_folder(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: Option<&ContainerRecord>,
+) -> Result<Leftover> {
     match record {
         Some(record) => disclaim_names(store, folder, record)?,
         None => store.containers().disclaim_all(&folder.id)?,
     }
-    store.containers().remove(folder)
+    store.containers().set_aside(folder)
 }
 
 /// Ends what runs in a container, and removes what the runtime keeps of it.

@@ -204,12 +204,12 @@ impl Containers {
         Ok(ids.map(|id| ContainerFolder { path: self.folder.join(id.as_str()), id }).collect())
     }
 
-    /// Removes a container with everything in it. The caller holds its lock.
+    /// Removes a container with everything in it; what is left is to be deleted, which may take long. The caller holds its lock.
     ///
     /// # Errors
-    /// It cannot be deleted completely; it is gone for all commands then, and the next one goes on.
-    pub fn remove(&self, folder: &ContainerFolder) -> Result<()> {
-        removal::remove(&folder.path, self.maps.as_ref())
+    /// It is still there.
+    pub fn set_aside(&self, folder: &ContainerFolder) -> Result<Leftover> {
+        Ok(Leftover { path: removal::set_aside(&folder.path)?, maps: self.maps.clone() })
     }
 
     /// Deletes what killed commands have left.
@@ -218,6 +218,23 @@ impl Containers {
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
         removal::sweep(&self.folder, self.maps.as_ref(), |_| Some(()))
+    }
+}
+
+/// What is left of a container that is gone for all commands. If nobody deletes it, the next command does.
+#[derive(Debug)]
+pub struct Leftover {
+    path: PathBuf,
+    maps: Option<IdMaps>,
+}
+
+impl Leftover {
+    /// Deletes it.
+    ///
+    /// # Errors
+    /// Something of it cannot be deleted; the next command goes on.
+    pub fn delete(self) -> Result<()> {
+        removal::delete(&self.path, self.maps.as_ref())
     }
 }
 

@@ -35,7 +35,7 @@ pub use broken::Broken;
 pub use build::{BuildCache, CacheMount, StepRecord};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
-pub use container::{ContainerFolder, ContainerId, Containers, RECORD as CONTAINER_RECORD};
+pub use container::{ContainerFolder, ContainerId, Containers, Leftover, RECORD as CONTAINER_RECORD};
 pub use event::{Event, EventKind, EventReader, Events};
 pub use image::{FoundBy, Image, ImageRecord, Images, WITHOUT_MANIFEST};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};

@@ -9,10 +9,14 @@ use super::errno;
 /// those. This process goes on at once, and should end without collecting it.
 ///
 /// # Errors
-/// Those of fork(2); then nothing has been done.
+/// [`Errno::BUSY`] if this process has other threads, of whose locks a copy would be left; those of fork(2). Then nothing has been done.
 pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
+    // A folder's links are its subfolders, its name, and the one in itself.
+    if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {
+        return Err(Errno::BUSY);
+    }
     let signal = linux_raw_sys::general::SIGCHLD as usize;
-    // SAFETY: as fork(2), with a copy of all memory. The caller has no other thread, which could be missing in the copy; the
+    // SAFETY: as fork(2), with a copy of all memory. There is no other thread, as was just seen, which could be missing in the copy; the
     // copy runs Rust code on a copy of the stack, and ends below without returning to what the caller has yet to do.
     let child = unsafe { syscall5(Sysno::clone, signal, 0, 0, 0, 0) }.map_err(errno)?;
     if child != 0 {
