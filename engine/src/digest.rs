@@ -21,6 +21,11 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hex digits, which are the name of a file.
     pub fn hex(&self) -> String {
         let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);

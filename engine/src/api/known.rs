@@ -5,44 +5,17 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::container::{ContainerRecord, Progress};
 use crate::error::Context;
-use crate::store::{ContainerFolder, ContainerId, Store};
+use crate::store::{ContainerFolder, ContainerId, Stamp, Store, stamping_time};
 use crate::thread::by_shares;
 
-/// How old a change must be before what is read after it counts as all there is: kernels before 6.13 stamp changes by their clock's
-/// ticks, of which one may hold several.
-const SETTLED: Duration = Duration::from_millis(50);
-
-/// Which state of a folder was read: files in it are replaced, never changed in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    changed: Duration,
-}
-
-impl Stamp {
-    /// Of a folder that nobody has made yet.
-    const NOWHERE: Stamp = Stamp { inode: 0, changed: Duration::ZERO };
-
-    fn of(status: &Stat) -> Stamp {
-        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
-        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
-        Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
-    }
-
-    fn at(folder: &Path) -> Option<Stamp> {
-        rustix::fs::stat(folder).ok().as_ref().map(Stamp::of)
-    }
-
-    /// Whether nothing more happens to the folder at the moment of that change. `now` is when the stamp was taken, or before.
-    fn is_settled(self, now: Duration) -> bool {
-        now.checked_sub(self.changed).is_some_and(|age| age >= SETTLED)
-    }
+fn stamp_at(folder: &Path) -> Option<Stamp> {
+    rustix::fs::stat(folder).ok().as_ref().map(Stamp::of)
 }
 
 /// A container, as far as its folder tells.
@@ -94,8 +67,8 @@ impl KnownContainers {
     /// # Errors
     /// The folder of all of them cannot be read.
     pub fn read(&self, store: &Store) -> crate::Result<Reading> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let networks = Stamp::at(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
+        let now = stamping_time();
+        let networks = stamp_at(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
         let networks = Some(networks).filter(|stamp| stamp.is_settled(now));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let all = store.containers();

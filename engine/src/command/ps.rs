@@ -154,7 +154,10 @@ fn rows(store: &Store, swept: &[Swept], all: bool) -> Vec<Row> {
 
 /// `None` of one that is not wanted, is gone meanwhile, or was never complete.
 fn row(store: &Store, swept: &Swept, all: bool) -> Option<Row> {
-    let Swept { folder, progress } = swept;
+    let Swept { folder, progress, is_at_rest } = swept;
+    if *is_at_rest && !all {
+        return None;
+    }
     let status = match progress {
         Some(progress) => Status::from(store, folder, progress.clone()),
         None => Status::of(store, folder),

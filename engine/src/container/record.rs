@@ -200,7 +200,9 @@ impl Progress {
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         // What was longer must not show behind it.
         text.resize(text.len().max(length), b' ');
-        file.write_all(&text)
+        file.write_all(&text)?;
+        // As if it had been replaced: the folder's time tells whether something has changed.
+        std::fs::File::open(folder.path())?.set_modified(SystemTime::now())
     }
 
     /// Reads it; of a container that was never started there is nothing.

@@ -7,7 +7,7 @@ use super::pause::go_on;
 use super::record::{ContainerRecord, Progress, is_stopped};
 use super::status::Status;
 use crate::error::{Context, Error, Result};
-use crate::store::{ContainerFolder, Lock, Sharing, Store};
+use crate::store::{AtRest, ContainerFolder, Lock, Sharing, Store};
 
 /// Puts away what killed commands have left: containers that were never complete, or that end with their command. What has ended
 /// unseen is recorded, and started again if that is wanted. What cannot be put away is told, and keeps nobody from the rest.
@@ -19,16 +19,35 @@ use crate::store::{ContainerFolder, Lock, Sharing, Store};
 pub fn sweep(store: &Store, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Swept>> {
     store.sweep().unwrap_or_else(|error| warn(&error));
     let mut all = Vec::new();
+    let mut at_rest = AtRest::read(store.containers())?;
     for folder in store.containers().list()? {
-        let swept = sweep_one(store, &folder).context(|| format!("container {}", folder.id.short()));
-        let progress = swept.unwrap_or_else(|error| {
+        let found = at_rest.look(&folder);
+        let swept = match found.was_at_rest {
+            true => Ok(AsFound::AtRest(None)),
+            false => look(store, &folder).context(|| format!("container {}", folder.id.short())),
+        };
+        let swept = swept.unwrap_or_else(|error| {
             warn(&error);
-            None
+            AsFound::Changing(None)
         });
-        all.push(Swept { folder, progress });
+        let is_at_rest = matches!(swept, AsFound::AtRest(_));
+        if is_at_rest {
+            at_rest.note(found);
+        }
+        let (AsFound::AtRest(progress) | AsFound::Changing(progress)) = swept;
+        all.push(Swept { folder, progress, is_at_rest });
     }
+    at_rest.keep();
     store.containers().sweep().unwrap_or_else(|error| warn(&error));
     Ok(all)
+}
+
+/// How a container was found, and how far it had come, if that was read and is still so.
+enum AsFound {
+    /// It is complete, and has ended or was never started.
+    AtRest(Option<Progress>),
+    /// Somebody has it in his hands, or something was done.
+    Changing(Option<Progress>),
 }
 
 /// A container that was looked at.
@@ -38,23 +57,29 @@ pub struct Swept {
     pub folder: ContainerFolder,
     /// How far it had come, if it is still so: for lists, which would read it once more.
     pub progress: Option<Progress>,
+    /// Whether it is complete, and has ended or was never started.
+    pub is_at_rest: bool,
 }
 
-/// The same for one container; the result is how far it had come, if nothing was to be done.
+/// The same for one container.
 ///
 /// # Errors
 /// What is left of it cannot be put away.
-pub fn sweep_one(store: &Store, folder: &ContainerFolder) -> Result<Option<Progress>> {
+pub fn sweep_one(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    look(store, folder).map(drop)
+}
+
+fn look(store: &Store, folder: &ContainerFolder) -> Result<AsFound> {
     let progress = Progress::read(folder)?;
     if !is_of_interest(folder, &progress) {
-        return Ok(Some(progress));
+        return Ok(AsFound::AtRest(Some(progress)));
     }
     if progress.started.is_some() && progress.exit.is_none() {
         go_on(store, folder)?;
     }
     match folder.try_lock(Sharing::Exclusive) {
-        Ok(Some(lock)) => put_away(store, folder, lock).map(|()| None),
-        _ => Ok(Some(progress)),
+        Ok(Some(lock)) => put_away(store, folder, lock).map(|()| AsFound::Changing(None)),
+        _ => Ok(AsFound::Changing(Some(progress))),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the thing itself: shared for use, exclusive for removal.
 
 mod adding;
+mod at_rest;
 mod batch;
 mod blob;
 mod broken;
@@ -20,6 +21,7 @@ mod lock;
 mod network;
 mod place;
 mod removal;
+mod stamp;
 mod version;
 mod volume;
 mod watch;
@@ -29,6 +31,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
+pub use at_rest::AtRest;
 pub use batch::{BlobBatch, CompleteBlob, NamelessBlob};
 pub use blob::{Begun, Blobs, CheckedBlob, PartialBlob};
 pub use broken::Broken;
@@ -43,6 +46,7 @@ pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
+pub use stamp::{Stamp, stamping_time};
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
 pub use watch::FolderWatch;
 pub use whole::{read_whole, write_whole, write_without_sync};
@@ -53,6 +57,9 @@ use crate::ids::IdMaps;
 /// Names of what is being made, and of what is being removed.
 const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
+
+/// The file that tells which containers are at rest, beside them.
+const AT_REST: &str = ".at-rest";
 
 /// What helps.
 pub const REMEDY: &str = "box system check --repair";
@@ -231,6 +238,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
             && !name.starts_with(PARTIAL)
             && !name.starts_with(GONE)
             && !name.starts_with(broken::BROKEN)
+            && name != AT_REST
         {
             names.push(name);
         }

@@ -344,3 +344,57 @@ fn an_end_that_takes_its_time() {
     room.call(&["rm", "slow"]).ok();
     room.assert_gone();
 }
+
+/// Of many containers that are at rest the records are not read again; one that is started is no longer of them.
+#[test]
+fn one_of_many_that_rested() {
+    let Some(room) = Room::new() else { return };
+    let rootfs = room.rootfs();
+    let rootfs = rootfs.to_str().expect("text");
+    for number in 0..40 {
+        room.call(&[
+            "create",
+            "--network",
+            "none",
+            "--name",
+            &format!("resting-{number}"),
+            rootfs,
+            "sleep",
+            "1000",
+        ])
+        .ok();
+    }
+    let noted = room.data().join("containers/.at-rest");
+    // What has changed a moment ago is not noted.
+    wait_for("a note", || {
+        room.call(&["ps"]).ok();
+        noted.exists()
+    });
+    let count = |flags: &[&str]| room.call(&[&["ps", "-q"], flags].concat()).ok().lines().count();
+    room.call(&["start", "resting-7"]).ok();
+    assert_eq!((count(&[]), count(&["-a"])), (1, 40));
+    kill(&room, "resting-7");
+    wait_for("another monitor", || {
+        room.call(&["ps"]).ok();
+        let id = id(&room, "resting-7");
+        crate::host::processes_naming(&id).iter().any(|pid| {
+            fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().starts_with(b"box-monitor\0")
+        })
+    });
+    room.call(&["kill", "resting-7"]).ok();
+    assert_eq!(room.call(&["wait", "resting-7"]).ok(), "137\n");
+    // Whatever stands in the note, it is only right of what has not changed since.
+    for text in ["", "torn", &"x".repeat(56 * 40)] {
+        fs::write(&noted, text).expect("note");
+        assert_eq!((count(&[]), count(&["-a"])), (0, 40));
+    }
+    room.call(&["system", "check"]).ok();
+    fs::create_dir(room.data().join("containers").join("ab".repeat(32)))
+        .expect("a folder that was never complete");
+    assert_eq!(count(&["-a"]), 40);
+    assert!(!room.data().join("containers").join("ab".repeat(32)).exists());
+    let names = room.call(&["ps", "-aq"]).ok();
+    room.call(&[&["rm", "-f"][..], &names.lines().collect::<Vec<_>>()].concat()).ok();
+    assert_eq!(count(&["-a"]), 0);
+    room.assert_gone();
+}

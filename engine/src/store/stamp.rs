@@ -1,0 +1,40 @@
+//! Which state of a folder was seen.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::Stat;
+
+/// How old a change must be before what is read after it counts as all there is: kernels before 6.13 stamp changes by their clock's
+/// ticks, of which one may hold several.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// The state of a folder in which files are replaced and never changed in place: another one after each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The folder's inode.
+    pub inode: u64,
+    /// When something in it was made, replaced or removed last, since 1970.
+    pub changed: Duration,
+}
+
+impl Stamp {
+    /// Of a folder that nobody has made yet.
+    pub const NOWHERE: Stamp = Stamp { inode: 0, changed: Duration::ZERO };
+
+    /// Of a folder with this status.
+    pub fn of(status: &Stat) -> Stamp {
+        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
+        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
+        Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
+    }
+
+    /// Whether nothing more can happen to the folder that leaves it this stamp. `now` is when it was taken, or before.
+    pub fn is_settled(self, now: Duration) -> bool {
+        now.checked_sub(self.changed).is_some_and(|age| age >= SETTLED)
+    }
+}
+
+/// The time since 1970 by the clock that stamps files.
+pub fn stamping_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
