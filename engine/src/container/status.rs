@@ -53,6 +53,11 @@ enum Look {
 }
 
 impl Look {
+    /// What a recorded end means.
+    fn ended(exit: Exit) -> Look {
+        Look::At(if exit.is_restarting { Status::Restarting(exit) } else { Status::Exited(exit) })
+    }
+
     /// What it means of one that nobody has in its hands.
     fn status(self) -> Status {
         match self {
@@ -115,10 +120,8 @@ impl Status {
     }
 
     fn look_at(store: &Store, folder: &ContainerFolder, progress: Progress) -> Result<Look> {
-        match progress.exit {
-            Some(exit) if exit.is_restarting => return Ok(Look::At(Status::Restarting(exit))),
-            Some(exit) => return Ok(Look::At(Status::Exited(exit))),
-            None => {}
+        if let Some(exit) = progress.exit {
+            return Ok(Look::ended(exit));
         }
         let Some(since) = progress.started else { return Ok(Look::At(Status::Created)) };
         let id = pillbox::ContainerId::new(folder.id.as_str())?;
@@ -132,7 +135,10 @@ impl Status {
             Ok((pillbox::Status::Running | pillbox::Status::Created, pid)) => {
                 Look::At(Status::Running { since, pid })
             }
-            Err(error) if error.kind() == pillbox::Kind::NotFound => Look::Nothing,
+            // Its end is recorded before the runtime forgets it: both may have happened since its progress was read.
+            Err(error) if error.kind() == pillbox::Kind::NotFound => {
+                Progress::read(folder)?.exit.map_or(Look::Nothing, Look::ended)
+            }
             // It may just be going.
             Ok(_) | Err(_) => Look::Ended,
         })
