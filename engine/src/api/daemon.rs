@@ -13,7 +13,7 @@ use super::log::{Level, Log};
 use super::terminals::Terminals;
 use crate::container::sweep;
 use crate::error::{Error, Kind};
-use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, Store};
+use crate::store::{ContainerFolder, ImageRecord, Leftover, NetworkRecord, Store};
 
 /// How long what killed ones have left may lie.
 const SWEEPING: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub struct Daemon {
     swept: Mutex<Option<Instant>>,
     /// Whether it is to be swept behind an answer.
     is_sweep_due: AtomicBool,
+    /// What is left of containers that are gone.
+    leftovers: Mutex<Vec<Leftover>>,
 }
 
 impl Daemon {
@@ -55,6 +57,7 @@ impl Daemon {
             builds,
             swept: Mutex::new(None),
             is_sweep_due: AtomicBool::new(false),
+            leftovers: Mutex::default(),
         }
     }
 
@@ -75,8 +78,19 @@ impl Daemon {
         self.is_sweep_due.store(true, Ordering::Relaxed);
     }
 
-    /// Does what [`Daemon::sweep_later`] has put off.
-    pub fn sweep_if_due(&self) {
+    /// Deletes what is left of a container when the request at hand has been answered.
+    pub fn delete_later(&self, leftover: Leftover) {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(leftover);
+    }
+
+    /// Does what [`Daemon::sweep_later`] and [`Daemon::delete_later`] have put off.
+    pub fn do_what_is_due(&self) {
+        let leftovers = std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        for leftover in leftovers {
+            if let Err(error) = leftover.delete() {
+                self.log.write(Level::Error, &error.to_string());
+            }
+        }
         if self.is_sweep_due.swap(false, Ordering::Relaxed) {
             self.sweep();
         }

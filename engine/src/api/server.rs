@@ -213,7 +213,7 @@ impl Server {
             let parked = answer(&shared, connection, head, rest);
             shared.give_back(parked);
             // Nobody waits for it.
-            shared.daemon.sweep_if_due();
+            shared.daemon.do_what_is_due();
         };
         let builder = std::thread::Builder::new().stack_size(STACK);
         if builder.spawn(work).is_err() {

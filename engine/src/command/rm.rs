@@ -3,7 +3,7 @@
 use super::{Arguments, Command, Flag, Global, each};
 use crate::container::{ContainerRecord, Own, Status, discard, end, remove_volumes};
 use crate::error::{Error, Kind, Result};
-use crate::store::{ContainerFolder, Sharing, Store};
+use crate::store::{ContainerFolder, Leftover, Sharing, Store};
 
 pub const COMMAND: Command = Command {
     name: "rm",
@@ -33,7 +33,7 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
         let is_gone_well = force || store.containers().find(name).is_ok();
         match remove(&store, name, force, volumes) {
             Err(error) if is_gone_well && error.kind() == Kind::NotFound => Ok(()),
-            removed => removed,
+            removed => removed?.delete(),
         }
     })
 }
@@ -47,11 +47,11 @@ pub enum Volumes {
     Stay,
 }
 
-/// Removes a container; with `force` one that runs is ended first.
+/// Removes a container; with `force` one that runs is ended first. What is left is to be deleted, which may take long.
 ///
 /// # Errors
 /// It runs, or there is none.
-pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Result<()> {
+pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Result<Leftover> {
     let folder = store.containers().find(name)?;
     // Its monitor may be about to let go of it, and may have removed it by itself. Another command may start it meanwhile.
     let lock = folder.lock_looking(Sharing::Exclusive, || make_idle(store, &folder, name, force))?;
@@ -60,11 +60,11 @@ pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Resul
         record => record?,
     };
     let own = record.clone();
-    Own { folder, record, lock }.remove(store)?;
-    match volumes {
-        Volumes::Go => remove_volumes(store, &own),
-        Volumes::Stay => Ok(()),
+    let leftover = Own { folder, record, lock }.set_aside(store)?;
+    if volumes == Volumes::Go {
+        remove_volumes(store, &own)?;
     }
+    Ok(leftover)
 }
 
 /// One that runs is ended, or it is said that it runs.

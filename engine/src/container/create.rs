@@ -85,7 +85,7 @@ pub fn create(
         Err(error) => {
             // Whatever cannot be removed now, the next command puts away.
             let _ = remove_volumes(store, &own.record);
-            discard(store, &own.folder)?;
+            discard(store, &own.folder)?.delete()?;
             Err(error)
         }
     }

@@ -77,10 +77,10 @@ pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
 /// Removes a container that no record tells about: one that was never complete, or is broken. The caller holds its lock.
 ///
 /// # Errors
-/// Something of it cannot be removed; the next command goes on.
-pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+/// It is still there.
+pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<Leftover> {
     forget_state(store, &folder.id)?;
-    remove_folder(store, folder, None)
+    set_aside_folder(store, folder, None)
 }
 
 /// Removes a container's names and its folder.
@@ -97,7 +97,10 @@ pub fn remove_folder(
 
 /// Makes a container's folder gone, which is the last thing of it, and right before that its names: without the folder nobody would know
 /// that they are free, and what could not be removed until then keeps them.
-fn set_aside_folder(
+///
+/// # Errors
+/// It is still there.
+pub fn set_aside_folder(
     store: &Store,
     folder: &ContainerFolder,
     record: Option<&ContainerRecord>,

@@ -85,7 +85,7 @@ fn look(store: &Store, folder: &ContainerFolder) -> Result<AsFound> {
 
 /// Nobody has it in his hands.
 fn put_away(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
-    let Some(record) = ContainerRecord::read(folder)? else { return discard(store, folder) };
+    let Some(record) = ContainerRecord::read(folder)? else { return discard(store, folder)?.delete() };
     // Now nobody changes it any more.
     let progress = Progress::read(folder)?;
     let is_restarting = progress.exit.as_ref().is_some_and(|exit| exit.is_restarting);

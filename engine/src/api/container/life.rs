@@ -219,6 +219,9 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     match remove_container(&daemon.store, &record.id, force, volumes) {
         // It has gone by itself.
         Err(error) if error.kind() == Kind::NotFound => Ok(Reply::Empty(204)),
-        removed => Ok(removed.map(|()| Reply::Empty(204))?),
+        removed => {
+            daemon.delete_later(removed?);
+            Ok(Reply::Empty(204))
+        }
     }
 }

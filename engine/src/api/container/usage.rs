@@ -178,7 +178,7 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         match remove_container(store, &record.id, false, Volumes::Stay) {
             // It has just been started, or is gone.
             Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => continue,
-            removed => removed?,
+            removed => removed?.delete()?,
         }
         freed += size;
         deleted.push(record.id);

@@ -21,6 +21,7 @@ use crate::container::own::forget_state;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
 use crate::container::rootless::Rootless;
 use crate::error::{Context, Error, Result};
+use crate::store::Leftover;
 use crate::time::Moment;
 
 /// How long the first new start is waited for; the next ones twice as long each, up to the longest.
@@ -32,14 +33,21 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Everything, from the beginning to the end.
 pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -> Result<()> {
-    let (folder, mut watch) = match begin(&monitored) {
+    let lived = lead(&mut monitored, beginning, first);
+    // Last, for nobody waits for it.
+    let deleted = monitored.leftover.take().map_or(Ok(()), Leftover::delete);
+    lived.and(deleted)
+}
+
+fn lead(monitored: &mut Monitored, beginning: Beginning, first: UnixStream) -> Result<()> {
+    let (folder, mut watch) = match begin(monitored) {
         Ok((folder, listener, log)) => (folder, Watch::new(first, listener, log)?),
         Err(error) => {
             let tell = |frame: &[u8]| (&first).write_all(frame).context(|| "monitor");
-            return refuse(&mut monitored, &error, tell);
+            return refuse(monitored, &error, tell);
         }
     };
-    let lived = supervise(&mut monitored, beginning, &folder, &mut watch);
+    let lived = supervise(monitored, beginning, &folder, &mut watch);
     let overlay = monitored.overlay.take();
     match lived {
         Ok(Some(exit)) => {
@@ -49,7 +57,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
         }
         // Whoever was to start it has gone.
         Ok(None) => monitored.give_up(),
-        Err(error) => refuse(&mut monitored, &error, |frame| watch.take_leave(frame, overlay)),
+        Err(error) => refuse(monitored, &error, |frame| watch.take_leave(frame, overlay)),
     }
 }
 

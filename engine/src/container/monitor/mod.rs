@@ -32,7 +32,7 @@ use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
 use crate::inside::leave_streams;
-use crate::store::{ContainerFolder, ContainerId, Environment, Place, Store};
+use crate::store::{ContainerFolder, ContainerId, Environment, Leftover, Place, Store};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-monitor";
@@ -97,7 +97,7 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
-    let monitored = Monitored { store, folder, record, lock: Some(lock), overlay: None };
+    let monitored = Monitored { store, folder, record, lock: Some(lock), overlay: None, leftover: None };
     let lived = life::live(monitored, beginning, first);
     if let Some(cgroup) = cgroup {
         cgroup.leave();
@@ -115,6 +115,8 @@ struct Monitored {
     lock: Option<OwnedFd>,
     /// Of the run that has ended: it is unmounted when everybody has heard of that.
     overlay: Option<Overlay>,
+    /// What is to be deleted of a container that is gone, when everybody has heard of that.
+    leftover: Option<Leftover>,
 }
 
 /// The lock and the socket, in whose place there is nothing to read or write then.

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
-use crate::container::own::{Own, remove_folder, remove_volumes};
+use crate::container::own::{Own, remove_volumes, set_aside_folder};
 use crate::container::own_cgroup::start;
 use crate::container::record::ContainerRecord;
 use crate::container::unreaped::leave_unreaped;
@@ -105,9 +105,9 @@ impl Monitored {
         }
     }
 
-    fn remove(&self) -> Result<()> {
+    fn remove(&mut self) -> Result<()> {
         remove_volumes(&self.store, &self.record)?;
-        remove_folder(&self.store, &self.folder, Some(&self.record))?;
+        self.leftover = Some(set_aside_folder(&self.store, &self.folder, Some(&self.record))?);
         note(&self.store, &self.record, &Happening::Destroy);
         Ok(())
     }
