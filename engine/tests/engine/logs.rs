@@ -66,6 +66,39 @@ fn a_follower_of_files_that_rotate() {
     room.assert_gone();
 }
 
+/// However fast files are put aside, and however slowly they are read.
+#[test]
+fn a_burst_that_is_followed() {
+    for room in [Room::new(), room_of(USER)].into_iter().flatten() {
+        room.give_rootfs();
+        for driver in ["json-file", "local"] {
+            // It begins when it is followed.
+            let script = "read go; n=0; while test $n -lt 400; do n=$((n + 1)); yes $n | head -n 400; done";
+            let flags = ["run", "-di", "--name", "burst", "--log-driver", driver, "--network", "none"];
+            let bounds = ["--log-opt", "max-size=4k", "--log-opt", "max-file=2", "./rootfs", "sh", "-c"];
+            room.call(&[&flags[..], &bounds, &[script]].concat()).ok();
+            let mut follower =
+                room.command(&["logs", "-f", "burst"]).stdout(Stdio::piped()).spawn().expect("box logs");
+            // Nobody reads it for a while.
+            let mut stdout = follower.stdout.take().expect("stdout");
+            room.command(&["attach", "--sig-proxy=false", "burst"])
+                .stdin(Stdio::from(fs::File::open("/etc/passwd").expect("file")))
+                .stdout(Stdio::null())
+                .status()
+                .expect("box attach");
+            let mut seen = String::new();
+            stdout.read_to_string(&mut seen).expect("log");
+            assert!(follower.wait().expect("box logs").success());
+            let expected: String =
+                (1..=400).flat_map(|number| std::iter::repeat_n(format!("{number}\n"), 400)).collect();
+            assert_eq!(seen.len(), expected.len(), "{driver}");
+            assert!(seen == expected, "{driver}");
+            room.call(&["rm", "-f", "burst"]).ok();
+        }
+        room.assert_gone();
+    }
+}
+
 #[test]
 fn from_one_moment_to_another() {
     let Some(room) = Room::new() else { return };

@@ -8,11 +8,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::lines::{Lines, Part};
+use super::reading::unneeded;
 use super::record::Stream;
 use super::tag::LogSubject;
 use super::write::LogBounds;
 use crate::error::{Context, Result};
 use crate::time::{Moment, parse_rfc3339, rfc3339};
+
+/// The numbers of files that stay for readers are below this one, and above all others.
+const ASIDE: u64 = 1_000_000_000;
 
 /// The file that is written, in a container's folder.
 pub fn json_file(folder: &Path, id: &str) -> PathBuf {
@@ -21,6 +25,12 @@ pub fn json_file(folder: &Path, id: &str) -> PathBuf {
 
 /// The files with this one's older ones, the oldest first.
 pub fn rotated(path: &Path) -> Result<Vec<PathBuf>> {
+    let older = older(path)?.into_iter().map(|number| numbered(path, number));
+    Ok(older.chain([path.to_path_buf()]).collect())
+}
+
+/// The numbers of the older ones, the oldest first.
+fn older(path: &Path) -> Result<Vec<u64>> {
     let folder = path.parent().unwrap_or(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut numbers: Vec<u64> = Vec::new();
@@ -30,8 +40,17 @@ pub fn rotated(path: &Path) -> Result<Vec<PathBuf>> {
         numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
     numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
-    let older = numbers.into_iter().map(|number| folder.join(format!("{name}.{number}")));
-    Ok(older.chain([path.to_path_buf()]).collect())
+    Ok(numbers)
+}
+
+/// Whether others were put aside between one file and the next, which stay no more.
+pub fn is_gap(file: &Path, next: &Path) -> bool {
+    let number = |path: &Path| path.extension()?.to_str()?.parse::<u64>().ok().filter(|it| *it > ASIDE / 2);
+    matches!((number(file), number(next)), (Some(number), Some(next)) if number != next + 1)
+}
+
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    PathBuf::from(format!("{}.{number}", path.display()))
 }
 
 /// The end of such a log.
@@ -128,20 +147,38 @@ impl JsonWriter {
 
     /// Every file gets the next number; the oldest goes.
     fn rotate(&mut self) -> std::io::Result<()> {
-        let numbered = |number: u64| PathBuf::from(format!("{}.{number}", self.path.display()));
         let last = self.bounds.count.saturating_sub(1);
+        let named = |number: u64| match number {
+            0 => self.path.clone(),
+            number => numbered(&self.path, number),
+        };
+        self.put_aside(last, &named)?;
         for number in (1..=last).rev() {
-            let from = if number == 1 { self.path.clone() } else { numbered(number - 1) };
-            match std::fs::rename(from, numbered(number)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        if last == 0 {
-            std::fs::remove_file(&self.path)?;
+            if_there(std::fs::rename(named(number - 1), named(number)))?;
         }
         self.file = None;
         Ok(())
+    }
+
+    /// Takes the oldest that is kept out of the way. It is deleted, like those that are older, unless somebody is still to read it: then
+    /// it gets a number between theirs and those that are kept, once and for all.
+    fn put_aside(&self, last: u64, named: &dyn Fn(u64) -> PathBuf) -> std::io::Result<()> {
+        let mut numbers = older(&self.path).unwrap_or_default();
+        numbers.push(0);
+        numbers.retain(|number| *number >= last);
+        let files: Vec<PathBuf> = numbers.iter().map(|number| named(*number)).collect();
+        for path in unneeded(&files, self.bounds.size).into_iter().map(|index| &files[index]) {
+            if_there(std::fs::remove_file(path))?;
+        }
+        let lowest = numbers.into_iter().rfind(|number| *number > last).unwrap_or(ASIDE);
+        if_there(std::fs::rename(named(last), named((lowest - 1).max(last + 1))))
+    }
+}
+
+fn if_there(done: std::io::Result<()>) -> std::io::Result<()> {
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

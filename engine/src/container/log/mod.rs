@@ -7,6 +7,7 @@ mod journald;
 mod json_file;
 mod lines;
 mod read;
+mod reading;
 mod record;
 mod remote;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::index::Open;
-use super::json_file::{parse_line, rotated};
+use super::json_file::{is_gap, parse_line, rotated};
+use super::reading::{begin_reading, is_deleted};
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
 use crate::error::{Context, Result};
@@ -58,6 +59,8 @@ pub struct LogReader {
     pub(super) cut: Open,
     /// Whether lines whose beginnings were not read are left out.
     pub(super) passes_over_cut: bool,
+    /// That of what was read last.
+    time: Moment,
 }
 
 /// Where it is, and how far it was read.
@@ -82,7 +85,8 @@ impl LogReader {
 
     fn new(files: Files, watch: Option<FolderWatch>) -> LogReader {
         let (open, cut) = ([None, None, None], [false; 3]);
-        LogReader { files, watch, file: None, record: Vec::new(), open, cut, passes_over_cut: false }
+        let (record, time) = (Vec::new(), Moment(0));
+        LogReader { files, watch, file: None, record, open, cut, passes_over_cut: false, time }
     }
 
     /// Of the log in a folder. To follow it, it is watched from now on.
@@ -115,7 +119,7 @@ impl LogReader {
         loop {
             let Some(file) = self.current()? else { return Ok(()) };
             match file.read(&mut buffer).context(|| "log")? {
-                0 if !self.next_file()? => return Ok(()),
+                0 if !self.next_file(each)? => return Ok(()),
                 0 => {}
                 length => {
                     self.record.extend_from_slice(&buffer[..length]);
@@ -161,73 +165,61 @@ impl LogReader {
                 Files::Numbered { folder, number } => folder.join(number.to_string()),
                 Files::Json(path) => rotated(path)?.swap_remove(0),
             };
-            match File::open(&path) {
-                Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let Files::Numbered { folder, number } = &mut self.files else { return Ok(None) };
-                    // The oldest has just been deleted, or there is none yet.
-                    let oldest = numbers(folder)?.into_iter().find(|found| found > number);
-                    let Some(oldest) = oldest else { return Ok(None) };
-                    *number = oldest;
-                }
-                Err(error) => return Err(error).context(|| path.display().to_string()),
+            match open_file(&path)? {
+                Some(file) => self.file = Some(file),
+                // The oldest has just been deleted or got another name, or there is none yet.
+                None => match &mut self.files {
+                    Files::Numbered { folder, number } => {
+                        let oldest = numbers(folder)?.into_iter().find(|found| found > number);
+                        let Some(oldest) = oldest else { return Ok(None) };
+                        *number = oldest;
+                    }
+                    Files::Json(first) if path == *first => return Ok(None),
+                    Files::Json(_) => {}
+                },
             }
         }
         Ok(self.file.as_mut())
     }
 
     /// Goes on to the next file; false if there is none.
-    fn next_file(&mut self) -> Result<bool> {
-        let (path, next) = match &self.files {
-            Files::Numbered { folder, number } => {
-                let next = numbers(folder)?.into_iter().find(|next| next > number);
-                let Some(next) = next else { return Ok(false) };
-                (folder.join(next.to_string()), next)
-            }
-            Files::Json(path) => match self.next_json(path)? {
-                Some(path) => (path, 0),
-                None => return Ok(false),
-            },
+    fn next_file(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<bool> {
+        let Some(file) = &mut self.file else { return Ok(false) };
+        let found = match &self.files {
+            Files::Numbered { folder, number } => behind_number(folder, *number)?,
+            Files::Json(path) => behind_file(path, file)?,
+        };
+        let next = match found {
+            Behind::Nothing => return Ok(false),
+            Behind::Unsure => return Ok(true),
+            Behind::Next(next) => next,
         };
         // The writer may have added something before it went on; now it adds no more.
-        if let Some(file) = &mut self.file {
-            let end = file.metadata().context(|| "log")?.len();
-            if std::io::Seek::stream_position(file).context(|| "log")? < end {
-                return Ok(true);
-            }
-        }
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // It has just got another name, or is gone: the next look finds what there is.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-            Err(error) => return Err(error).context(|| path.display().to_string()),
-        };
-        if let Files::Json(path) = &self.files {
-            // Another one may have got the name in between, and this one would be skipped.
-            let next = self.next_json(path)?.and_then(|next| inode(&next));
-            if next != Some(file.metadata().context(|| "log")?.ino()) {
-                return Ok(true);
-            }
+        let end = file.metadata().context(|| "log")?.len();
+        if std::io::Seek::stream_position(file).context(|| "log")? < end {
+            return Ok(true);
         }
         // A record that a killed monitor has left half is none.
         self.record.clear();
-        self.file = Some(file);
+        self.file = Some(next.file);
         if let Files::Numbered { number, .. } = &mut self.files {
-            *number = next;
+            *number = next.number;
+        }
+        if next.is_behind_gap {
+            self.take_gap(each)?;
         }
         Ok(true)
     }
 
-    /// The file behind the one that is read: they change their names. The oldest, if that one is gone.
-    fn next_json(&self, path: &Path) -> Result<Option<PathBuf>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let own = file.metadata().context(|| "log")?.ino();
-        let files = rotated(path)?;
-        let is_own = |path: &PathBuf| inode(path) == Some(own);
-        match files.iter().position(is_own) {
-            Some(index) => Ok(files.into_iter().nth(index + 1)),
-            None => Ok(files.into_iter().find(|path| path.exists())),
+    /// Says that something is missing: a reader may be so far behind that no files stay for him any more.
+    fn take_gap(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        for mut line in self.open.iter_mut().filter_map(Option::take) {
+            line.text.push(b'\n');
+            each(line)?;
         }
+        self.cut = [true; 3];
+        let text = b"box: lines are missing here: their file was deleted before they were read\n".to_vec();
+        each(Line { time: self.time, stream: Stream::Note, text, is_cut: false })
     }
 
     fn take_records(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
@@ -271,6 +263,7 @@ impl LogReader {
         content: &[u8],
         each: &mut dyn FnMut(Line) -> Result<()>,
     ) -> Result<()> {
+        self.time = time;
         let index = stream as usize - 1;
         let (open, cut) = (&mut self.open[index], &mut self.cut[index]);
         for part in content.split_inclusive(|&byte| byte == b'\n') {
@@ -291,6 +284,74 @@ impl LogReader {
 
 fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
     PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
+}
+
+/// Opens a file to be read; `None` if there is none of that name.
+pub(super) fn open_file(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => opened.context(|| path.display().to_string()).map(|file| Some(file).filter(begin_reading)),
+    }
+}
+
+/// What there is behind a file.
+enum Behind {
+    Nothing,
+    Next(Next),
+    /// Names have just changed: another look tells.
+    Unsure,
+}
+
+struct Next {
+    file: File,
+    number: u64,
+    /// Whether others that lay in between are gone.
+    is_behind_gap: bool,
+}
+
+fn behind_number(folder: &Path, number: u64) -> Result<Behind> {
+    let Some(next) = numbers(folder)?.into_iter().find(|next| *next > number) else {
+        return Ok(Behind::Nothing);
+    };
+    let opened = open_file(&folder.join(next.to_string()))?;
+    let found = |file| Next { file, number: next, is_behind_gap: next > number + 1 };
+    Ok(opened.map_or(Behind::Unsure, |file| Behind::Next(found(file))))
+}
+
+/// Files that change their names.
+fn behind_file(path: &Path, file: &File) -> Result<Behind> {
+    let own = file.metadata().context(|| "log")?.ino();
+    // Its name, and that of the one behind it.
+    let look = || -> Result<_> {
+        let files = rotated(path)?;
+        let index = files.iter().position(|path| inode(path) == Some(own));
+        Ok(index.map(|index| (files[index].clone(), files.get(index + 1).cloned())))
+    };
+    let Some(names) = look()? else {
+        if !is_deleted(file) {
+            return Ok(Behind::Unsure);
+        }
+        // Of all that are left the oldest; how many were in between nobody knows.
+        let oldest = rotated(path)?.swap_remove(0);
+        let found = |file| Next { file, number: 0, is_behind_gap: true };
+        return Ok(match open_file(&oldest)? {
+            Some(file) => Behind::Next(found(file)),
+            None if oldest == path => Behind::Nothing,
+            None => Behind::Unsure,
+        });
+    };
+    let Some(name) = &names.1 else { return Ok(Behind::Nothing) };
+    let opened = open_file(name)?;
+    // Another one may have got the name in between, and this one would be skipped.
+    if look()?.as_ref() != Some(&names) {
+        return Ok(Behind::Unsure);
+    }
+    Ok(match opened {
+        Some(file) => Behind::Next(Next { file, number: 0, is_behind_gap: is_gap(&names.0, name) }),
+        // The writer has put a file aside, and has begun none yet.
+        None if name == path => Behind::Nothing,
+        None => Behind::Unsure,
+    })
 }
 
 fn inode(path: &Path) -> Option<u64> {

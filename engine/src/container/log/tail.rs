@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::index::{Entry, entries};
 use super::json_file::{parse_line, rotated};
-use super::read::{Files, Line, LogReader};
+use super::read::{Files, Line, LogReader, open_file};
 use super::record::{HEADER, Head};
 use super::write::numbers;
 use crate::error::{Context, Result};
@@ -183,10 +183,9 @@ fn json(path: &Path, mut length: u64) -> Result<Option<Begun>> {
 
 /// With its length; `None` if it is not there.
 fn open(path: &Path) -> Result<Option<(File, u64)>> {
-    match File::open(path).and_then(|file| file.metadata().map(|status| (file, status.len()))) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some).context(|| path.display().to_string()),
-    }
+    let Some(file) = open_file(path)? else { return Ok(None) };
+    let length = file.metadata().context(|| path.display().to_string())?.len();
+    Ok(Some((file, length)))
 }
 
 #[cfg(test)]

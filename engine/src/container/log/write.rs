@@ -5,6 +5,7 @@ use std::io::{BufReader, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::index::{Entry, Index, Open, STEP, remove_index};
+use super::reading::unneeded;
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
 use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
@@ -110,12 +111,19 @@ impl LogWriter {
         // What lies before a file that ends in the middle of a record is not known.
         let open = self.index.take().map_or([number > 0; 3], |index| index.open());
         self.index = Some(Index::begin(&self.path(number), open, number == 0));
-        let kept = (number + 1).saturating_sub(self.bounds.count);
-        for old in numbers(&self.folder).unwrap_or_default().into_iter().filter(|old| *old < kept) {
-            let _ = std::fs::remove_file(self.path(old));
-            remove_index(&self.path(old));
-        }
+        self.delete_old((number + 1).saturating_sub(self.bounds.count));
         Ok(file)
+    }
+
+    /// Deletes files whose numbers are lower, but for those that somebody is still to read.
+    fn delete_old(&self, kept: u64) {
+        let numbers = numbers(&self.folder).unwrap_or_default();
+        let old = numbers.into_iter().filter(|number| *number < kept);
+        let old: Vec<PathBuf> = old.map(|number| self.path(number)).collect();
+        for path in unneeded(&old, self.bounds.size).into_iter().map(|index| &old[index]) {
+            let _ = std::fs::remove_file(path);
+            remove_index(path);
+        }
     }
 
     fn write_record(&mut self, stream: Stream, content: &[u8]) -> std::io::Result<()> {
