@@ -122,7 +122,10 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     let deleted =
         pillbox::container::delete(&root, &pillbox::ContainerId::new(id.as_str())?, true, &mut |_| {});
     deleted.context(|| format!("container {}", id.short()))?;
-    Rootless::of(store).map_or(Ok(()), |rootless| rootless.await_closed_ports(id.as_str()))
+    let Some(rootless) = Rootless::of(store) else { return Ok(()) };
+    rootless.await_closed_ports(id.as_str())?;
+    // Its network may have been removed while it was to be started again.
+    rootless.end_if_unused(store)
 }
 
 /// How long whoever has recorded a container's end may take to let go of it, and who is about to start it until it runs.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pillbox::container::{Elsewhere, Whose, worded};
 use pillbox::state::NetworkRecord as Interface;
 use pillbox_network::Port;
-use pillbox_network::rootless::{Helper, Options as UserMode, Tools, prepare};
+use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecorded, prepare};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -75,9 +75,8 @@ impl Rootless {
         if !is_held(&lock)? {
             return Ok(None);
         }
-        let text = fs::read_to_string(&lock).context(|| lock.display().to_string())?;
         // Whoever makes them has not come so far.
-        let Ok(pid) = text.parse() else { return Ok(None) };
+        let Some(pid) = self.holder() else { return Ok(None) };
         Ok(Some(Namespaces { rootless: self.clone(), entrance: Entrance { pid, lock } }))
     }
 
@@ -103,37 +102,49 @@ impl Rootless {
         self.find()?.ok_or_else(|| Error::conflict("the process that holds your networks was killed"))
     }
 
-    /// Ends them if nobody needs them any more: there is no network with a name, and no container is connected.
+    /// Ends them if nobody needs them any more: there is no network with a name, and no container is connected. What one that was killed
+    /// has left goes as well.
     ///
     /// # Errors
     /// A record cannot be read, or the process cannot be ended.
     pub fn end_if_unused(&self, store: &Store) -> Result<()> {
-        if !self.folder.exists() {
+        let is_needed = || Ok::<_, Error>(!store.networks().list()?.is_empty() || self.has_containers()?);
+        if !self.lock_file().exists() || is_needed()? {
             return Ok(());
         }
         let _lock = self.lock()?;
-        let Some(namespaces) = self.find()? else { return Ok(()) };
-        if !store.networks().list()?.is_empty() || self.has_containers()? {
+        if is_needed()? {
             return Ok(());
         }
-        let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
-        kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
-        // Last: without it nobody would find a process that is left.
-        remove_if_there(fs::remove_file(self.lock_file()))
-            .context(|| self.lock_file().display().to_string())?;
+        if let Some(namespaces) = self.find()? {
+            let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
+            kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
+        }
         self.clear()
     }
 
     /// Removes what belongs to namespaces that are gone: records, and the program that was their way out.
     fn clear(&self) -> Result<()> {
         remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())?;
+        self.end_way_out(self.holder())?;
+        // Last: by it the next one knows that there is something to remove.
+        remove_if_there(fs::remove_file(self.lock_file())).context(|| self.lock_file().display().to_string())
+    }
+
+    /// The number of the process that holds the namespaces, or held them.
+    fn holder(&self) -> Option<i32> {
+        fs::read_to_string(self.lock_file()).ok()?.parse().ok()
+    }
+
+    /// Ends the program that is the way out, and any whose starter was killed before it could record it.
+    /// Whether there was anything.
+    fn end_way_out(&self, holder: Option<i32>) -> Result<bool> {
         if let Some(helper) = self.way_out() {
             helper.end().map_err(worded)?;
         }
-        for name in [WAY_OUT, "netns"] {
-            remove_if_there(fs::remove_file(self.folder.join(name))).context(|| name)?;
-        }
-        Ok(())
+        let ended = holder.map(|holder| end_unrecorded(holder, &self.folder)).transpose().map_err(worded)?;
+        remove_if_there(fs::remove_file(self.folder.join(WAY_OUT))).context(|| WAY_OUT)?;
+        Ok(ended.unwrap_or(false))
     }
 
     /// The program that was started last to be the way out.
@@ -270,7 +281,14 @@ impl Namespaces {
         let tools = Tools { search_path: OsStr::new(&search_path) };
         let options = UserMode { mtu: None, ipv6: true, name_server: None };
         let pid = Pid::from_raw(self.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
-        let started = prepare(&tools, &[], &options).and_then(|prepared| prepared.start(pid, folder));
+        let prepared = prepare(&tools, &[], &options).map_err(worded)?;
+        let mut was_there = self.rootless.end_way_out(Some(self.entrance.pid))?;
+        let mut started = prepared.start(pid, folder);
+        // The one that was killed with its starter may be in its way until it has ended.
+        while was_there && started.is_err() {
+            was_there = self.rootless.end_way_out(Some(self.entrance.pid))?;
+            started = prepared.start(pid, folder);
+        }
         let helper = started.map_err(worded)?;
         let text = serde_json::to_vec(&helper).map_err(|error| Error::invalid(error.to_string()))?;
         let path = folder.join(WAY_OUT);

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Room, finish, wait_for};
+use crate::harness::{Output, Room, finish, wait_for};
 use crate::killed::{bare, delays, kill_after};
 use crate::networks::{read_from, users_room};
 use crate::rootless::{USER, WITHOUT_RANGES, room};
@@ -23,9 +23,12 @@ fn pings(room: &Room, from: &str, to: &str) -> bool {
 fn holder(room: &Room) -> Option<i32> {
     let text = fs::read_to_string(room.folder.join("runtime/pillbox/.rootless/holder")).ok()?;
     let pid = text.parse().ok()?;
-    // One that was killed may wait for its parent.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    (!stat.contains(") Z ")).then_some(pid)
+    (!has_ended(pid)).then_some(pid)
+}
+
+/// One that was killed may wait for its parent.
+fn has_ended(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
 fn kill(pid: i32) {
@@ -97,19 +100,9 @@ fn the_outside_and_published_ports() {
         room.call(&["run", "--rm", "--network", "net", "-p", port, "./rootfs", "true"]).fails(125, words);
     }
     // What another address of the host's serves is reached; on an internal network nothing is.
-    let address = Command::new("ip").args(["address", "replace", "192.0.2.9/32", "dev", "lo"]).status();
-    assert!(address.expect("ip").success());
-    let outside = TcpListener::bind("192.0.2.9:18084").expect("bind");
-    std::thread::spawn(move || {
-        for stream in outside.incoming().flatten() {
-            let _ = std::io::Write::write_all(&mut &stream, b"outside\n");
-        }
-    });
-    // pasta may keep the end of a connection to itself.
-    let ask = "nc 192.0.2.9 18084 > /tmp/said & for at in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do [ -s /tmp/said ] && break; sleep 0.2; done; cat /tmp/said";
-    let asks =
-        |network: &str| room.call(&["run", "--rm", "--network", network, "./rootfs", "sh", "-c", ask]).stdout;
-    assert_eq!(asks("net"), "outside\n");
+    serve_outside(18084);
+    let asks = |network: &str| ask_outside(&room, network, 18084).stdout;
+    assert_reached(&asks("net"));
     assert_eq!(asks("closed"), "");
     // The ports are free as soon as the container's end is told.
     for _ in 0..5 {
@@ -122,6 +115,26 @@ fn the_outside_and_published_ports() {
     room.call(&["network", "rm", "net", "closed"]).ok();
     assert_ended(&room);
     room.assert_gone();
+}
+
+/// At another address of the host's.
+fn serve_outside(port: u16) {
+    let address = Command::new("ip").args(["address", "replace", "192.0.2.9/32", "dev", "lo"]).status();
+    assert!(address.expect("ip").success());
+    let outside = TcpListener::bind(("192.0.2.9", port)).expect("bind");
+    std::thread::spawn(move || {
+        for stream in outside.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut &stream, b"outside\n");
+        }
+    });
+}
+
+fn ask_outside(room: &Room, network: &str, port: u16) -> Output {
+    // pasta may keep the end of a connection to itself.
+    let script = format!(
+        "nc 192.0.2.9 {port} > /tmp/said & for at in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do [ -s /tmp/said ] && break; sleep 0.2; done; cat /tmp/said"
+    );
+    room.call(&["run", "--rm", "--network", network, "./rootfs", "sh", "-c", &script])
 }
 
 /// By a thread of the test's in the container's network namespace.
@@ -222,6 +235,73 @@ fn a_holder_that_is_killed() {
     wait_for("an answer", || read_from("127.0.0.1:18085") == "served\n");
     room.call(&["rm", "-f", "one", "two", "stopped"]).ok();
     room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+/// The processes that lead outside for a holder's networks.
+fn ways_out(holder: i32) -> Vec<i32> {
+    let found = crate::host::processes_naming(&format!("--userns\0/proc/{holder}/ns/user"));
+    found.into_iter().map(u32::cast_signed).collect()
+}
+
+/// pasta of 2023 passes on again and again what somebody said who hung up at once.
+#[track_caller]
+fn assert_reached(said: &str) {
+    assert!(said.starts_with("outside\n"), "{said}");
+}
+
+/// Who was killed is replaced, and nothing of it outlives the networks.
+#[test]
+fn a_way_out_that_is_killed() {
+    let Some((room, _alone)) = users_room() else { return };
+    room.call(&["network", "create", "net"]).ok();
+    start(&room, "one", &["--network", "net"], "sleep 1000");
+    serve_outside(18086);
+    let asks = || ask_outside(&room, "net", 18086);
+    let current = || holder(&room).expect("a holder");
+    for _ in 0..2 {
+        for pid in ways_out(current()) {
+            kill(pid);
+            wait_for("its end", || has_ended(pid));
+        }
+        assert_reached(&asks().ok());
+        assert_eq!(ways_out(current()).len(), 1);
+    }
+    room.call(&["rm", "-f", "one"]).ok();
+    // With its starter, before that has recorded it.
+    let early = ["run", "--rm", "--network", "net", "./rootfs", "true"];
+    for delay in delays(10, Duration::from_millis(120)) {
+        let before = current();
+        room.call(&["network", "rm", "net"]).ok();
+        wait_for("the end of the way out", || ways_out(before).is_empty());
+        room.call(&["network", "create", "net"]).ok();
+        kill_after(&mut bare(&room, &early), delay);
+        assert_reached(&asks().ok());
+        assert_eq!(ways_out(current()).len(), 1);
+    }
+    let last = current();
+    // Everything at once.
+    kill(last);
+    room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    wait_for("the end of the way out", || ways_out(last).is_empty());
+    room.assert_gone();
+}
+
+/// A network that is removed while a container on it is about to be started again is not kept by it.
+#[test]
+fn a_network_that_goes_between_two_starts() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    room.call(&["network", "create", "--internal", "net"]).ok();
+    let script = "exec sleep 0.1";
+    start(&room, "again", &["--network", "net", "--restart", "always"], script);
+    wait_for("a moment between two starts", || room.call(&["network", "rm", "net"]).status == 0);
+    wait_for("its end", || room.state("again") == "exited");
+    let error = room.call(&["inspect", "-f", "{{.State.Error}}", "again"]).ok();
+    assert!(error.starts_with("network net: there is none"), "{error}");
+    room.call(&["rm", "-f", "again"]).ok();
     assert_ended(&room);
     room.assert_gone();
 }

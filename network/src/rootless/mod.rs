@@ -40,6 +40,7 @@ mod process;
 mod reservation;
 pub mod slirp4netns;
 mod target;
+mod unrecorded;
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -61,6 +62,7 @@ use self::pasta::Dialect;
 pub use helper::Helper;
 pub use reservation::bind_ports;
 pub use target::Target;
+pub use unrecorded::end_unrecorded;
 
 /// The interface's name in the container.
 pub const INTERFACE: &str = "eth0";
