@@ -108,6 +108,22 @@ impl OwnCgroup {
         Some(OwnCgroup { folder: next()?, outside: next()?, above: next() })
     }
 
+    /// That of a process which is not this one; `None` for one that is in none.
+    pub fn of_process(pid: i32) -> Option<OwnCgroup> {
+        let hierarchy = Hierarchy::find().ok().flatten()?;
+        let place = |cgroup: String| hierarchy.mount().join(cgroup.trim_start_matches('/'));
+        let folder = place(hierarchy.cgroup_of(&pid.to_string()).ok()?);
+        let outside = place(hierarchy.own_cgroup().ok()?);
+        let is_one = folder.ends_with(MONITORS) && folder != outside;
+        is_one.then_some(OwnCgroup { folder, outside, above: None })
+    }
+
+    /// A process in it is about to end, perhaps as the last one.
+    pub fn is_left_by(&self, process: BorrowedFd<'_>) {
+        // What cannot be removed costs nothing.
+        let _ = self.start_removal(process);
+    }
+
     /// The end of a process in it. The last one leaves its removal to a process outside.
     pub fn leave(self) {
         // Held until this process is no more: whoever has it next sees the cgroup without it.
@@ -116,18 +132,18 @@ impl OwnCgroup {
         std::mem::forget(lock);
         let processes = std::fs::read_to_string(self.folder.join("cgroup.procs"));
         if locked.is_ok() && processes.is_ok_and(|processes| processes.lines().count() < 2) {
-            // What cannot be removed costs nothing.
-            let _ = self.start_removal();
+            // Moving this process out would be dear for the whole machine.
+            if let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) {
+                self.is_left_by(own.as_fd());
+            }
         }
     }
 
-    /// Moving this process out would be dear for the whole machine.
-    fn start_removal(&self) -> Result<Spawned> {
-        let own = pidfd_open(getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
+    fn start_removal(&self, last: BorrowedFd<'_>) -> Result<Spawned> {
         let null = null()?;
         let outside = open_folder(&self.outside)?;
         let arguments = c_strings([Path::new(NAME)].into_iter().chain(self.arguments()))?;
-        let streams = [own.as_fd(), null.as_fd(), null.as_fd()];
+        let streams = [last, null.as_fd(), null.as_fd()];
         spawn_again(&arguments, &[], streams, Some(outside.as_fd())).context(|| "start box once more")
     }
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use pillbox::container::{Elsewhere, Whose, worded};
 use pillbox::state::NetworkRecord as Interface;
 use pillbox_network::Port;
 use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecorded, prepare};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::facts::are_one;
+use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
@@ -116,11 +118,13 @@ impl Rootless {
         if is_needed()? {
             return Ok(());
         }
-        if let Some(namespaces) = self.find()? {
-            let pid = Pid::from_raw(namespaces.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
-            kill_process(pid, Signal::KILL).context(|| format!("end process {}", pid.as_raw_nonzero()))?;
+        let ended = self.find()?.map(|namespaces| namespaces.end()).transpose()?;
+        self.clear()?;
+        // When the way out has ended as well.
+        if let Some((process, Some(cgroup))) = ended {
+            cgroup.is_left_by(process.as_fd());
         }
-        self.clear()
+        Ok(())
     }
 
     /// Removes what belongs to namespaces that are gone: records, and the program that was their way out.
@@ -220,6 +224,19 @@ fn cut_off(store: &Store) -> Result<Vec<String>> {
 }
 
 impl Namespaces {
+    /// Ends the process that holds them. The result is its pidfd, and the cgroup of monitors that it was in.
+    fn end(&self) -> Result<(OwnedFd, Option<OwnCgroup>)> {
+        let pid = Pid::from_raw(self.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
+        let named = || format!("end process {}", self.entrance.pid);
+        let process = pidfd_open(pid, PidfdFlags::empty()).context(named)?;
+        let cgroup = OwnCgroup::of_process(self.entrance.pid);
+        // Checked after opening: if it has ended, another process may have its number.
+        if is_held(&self.entrance.lock)? {
+            pidfd_send_signal(&process, Signal::KILL).context(named)?;
+        }
+        Ok((process, cgroup))
+    }
+
     /// The path of the user namespace.
     pub fn user_path(&self) -> String {
         format!("/proc/{}/ns/user", self.entrance.pid)

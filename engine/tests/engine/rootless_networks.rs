@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -302,6 +303,41 @@ fn a_network_that_goes_between_two_starts() {
     let error = room.call(&["inspect", "-f", "{{.State.Error}}", "again"]).ok();
     assert!(error.starts_with("network net: there is none"), "{error}");
     room.call(&["rm", "-f", "again"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+/// What holds a user's networks is not in the cgroup of a command either, and leaves none.
+#[test]
+fn the_cgroup_of_monitors_goes_with_the_networks() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    let above = Path::new("/sys/fs/cgroup").join(format!("test-{}-networks", crate::host::run_name()));
+    let own = above.join("session");
+    fs::create_dir_all(&own).expect("cgroup");
+    for folder in [&above, &own] {
+        for name in ["", "cgroup.procs"] {
+            std::os::unix::fs::chown(folder.join(name), Some(USER), Some(USER)).expect("chown");
+        }
+    }
+    let call = |arguments: &[&str]| {
+        let command = room.command(arguments);
+        let mut moved = Command::new("sh");
+        let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", own.display());
+        moved.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        moved.env_clear().current_dir(&room.folder).stdin(Stdio::null());
+        moved.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        finish(&mut moved).ok()
+    };
+    call(&["network", "create", "--internal", "net"]);
+    call(&["run", "-d", "--name", "one", "--network", "net", "./rootfs", "sleep", "1000"]);
+    let monitors = above.join("box-monitors");
+    let members = fs::read_to_string(monitors.join("cgroup.procs")).expect("a cgroup of monitors");
+    let holder = holder(&room).expect("a holder");
+    assert!(members.lines().any(|line| line == holder.to_string()), "{members}");
+    call(&["rm", "-f", "one"]);
+    call(&["network", "rm", "net"]);
+    wait_for("the end of the cgroup", || !monitors.exists());
     assert_ended(&room);
     room.assert_gone();
 }
