@@ -165,10 +165,7 @@ fn row(store: &Store, swept: &Swept, all: bool) -> Option<Row> {
     let status = whole(folder, status).filter(|status| all || status.is_alive())?;
     let Some(Some(record)) = whole(folder, ContainerRecord::read(folder)) else {
         if ContainerRecord::is_there(folder) {
-            say(&format!(
-                "warning: container {}: its record cannot be read: box system check --repair",
-                folder.id.short()
-            ));
+            say(&format!("warning: {}", ContainerRecord::torn(folder)));
         }
         return None;
     };

@@ -14,7 +14,8 @@ use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
 use crate::store::{
-    Broken, CONTAINER_RECORD as RECORD, ContainerFolder, Lock, Sharing, Store, read_whole, write_without_sync,
+    Broken, CONTAINER_RECORD as RECORD, ContainerFolder, Lock, REMEDY, Sharing, Store, read_whole,
+    write_without_sync,
 };
 use crate::time::Moment;
 
@@ -132,10 +133,18 @@ impl ContainerRecord {
     /// The container that a command means, by its name or the beginning of its id.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, which is [`Kind::NotFound`](crate::Kind::NotFound); it is torn.
     pub fn of(folder: &ContainerFolder) -> Result<ContainerRecord> {
-        let gone = || Error::not_found(format!("No such container: {}", folder.id.short()));
-        ContainerRecord::read(folder)?.ok_or_else(gone)
+        let missing = || match ContainerRecord::is_there(folder) {
+            true => ContainerRecord::torn(folder),
+            false => Error::not_found(format!("No such container: {}", folder.id.short())),
+        };
+        ContainerRecord::read(folder)?.ok_or_else(missing)
+    }
+
+    /// That it is there, and none.
+    pub fn torn(folder: &ContainerFolder) -> Error {
+        Error::corrupt(format!("container {}: its record cannot be read: {REMEDY}", folder.id.short()))
     }
 }
 

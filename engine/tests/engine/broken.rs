@@ -156,3 +156,25 @@ fn a_container_whose_name_leads_nowhere() {
     room.call(&["rm", "lost"]).fails(1, "No such container: lost");
     room.assert_gone();
 }
+
+/// A torn record is no reason to say that a container is gone, and none to keep it.
+#[test]
+fn a_container_whose_record_is_torn() {
+    let Some(room) = Room::new() else { return };
+    for text in ["", "{\"id\":", "[]"] {
+        let create = ["create", "--name", "torn", "--network", "none", "./rootfs", "true"];
+        let id = room.call(&create).ok().trim().to_string();
+        fs::write(room.data().join("containers").join(&id).join("container.json"), text).expect("record");
+        let words = format!("container {}: its record cannot be read: box system check --repair", &id[..12]);
+        for reference in ["torn", &id, &id[..8]] {
+            room.call(&["rm", reference]).fails(1, &words);
+            room.call(&["start", reference]).fails(1, &words);
+            room.call(&["rename", reference, "other"]).fails(1, &words);
+        }
+        room.call(&["rm", "-f", if text.is_empty() { "torn" } else { &id }]).ok();
+        assert_eq!(fs::read_dir(room.data().join("names")).expect("names").count(), 0);
+        room.call(&create).ok();
+        room.call(&["rm", "torn"]).ok();
+    }
+    room.assert_gone();
+}
