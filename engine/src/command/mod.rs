@@ -82,7 +82,7 @@ pub use log_flags::log_options;
 pub use mount_flags::{PROPAGATIONS, check_target, parse_tmpfs, parse_volume};
 pub use network::{make as make_network, prune_networks, remove as remove_network};
 pub use prune_filter::PruneFilter;
-pub use rm::{Volumes, remove as remove_container};
+pub use rm::remove as remove_container;
 pub use rmi::{ImagesGone, remove as remove_image};
 use stdout::print;
 pub use system::describe as describe_system;

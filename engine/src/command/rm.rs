@@ -1,7 +1,7 @@
 //! rm: containers and their changes go.
 
 use super::{Arguments, Command, Flag, Global, each};
-use crate::container::{ContainerRecord, Own, Status, discard, end, remove_volumes};
+use crate::container::{ContainerRecord, Own, Status, Volumes, discard, end};
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Leftover, Sharing, Store};
 
@@ -38,15 +38,6 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     })
 }
 
-/// What becomes of the volumes that were made for a container alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Volumes {
-    /// They go with it.
-    Go,
-    /// They stay.
-    Stay,
-}
-
 /// Removes a container; with `force` one that runs is ended first. What is left is to be deleted, which may take long.
 ///
 /// # Errors
@@ -59,12 +50,7 @@ pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Resul
         Err(error) if force && error.kind() != Kind::NotFound => return discard(store, &folder),
         record => record?,
     };
-    let own = record.clone();
-    let leftover = Own { folder, record, lock }.set_aside(store)?;
-    if volumes == Volumes::Go {
-        remove_volumes(store, &own)?;
-    }
-    Ok(leftover)
+    Own { folder, record, lock }.set_aside(store, volumes)
 }
 
 /// One that runs is ended, or it is said that it runs.

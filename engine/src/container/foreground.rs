@@ -26,7 +26,10 @@ pub fn run_in_foreground(
 ) -> Result<u8> {
     let mut copying = Copying::default();
     let ended = run(store, &own, &mut copying, timeline, warn);
-    let removed = Timeline::measure(timeline, "remove", || own.set_aside(store));
+    let removed = Timeline::measure(timeline, "remove", || {
+        let volumes = own.volumes();
+        own.set_aside(store, volumes)
+    });
     // It takes as long as the readers do.
     copying.finish(warn);
     let removed = removed.and_then(delete);

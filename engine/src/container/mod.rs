@@ -88,7 +88,7 @@ pub use options::{
     LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights,
     Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
-pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
+pub use own::{Own, Taken, Volumes, discard, forget_state, is_volume_used, take};
 pub use owners::Owners;
 pub use ports::{Published, interfaces, published};
 pub use prepare::{Prepared, prepare};

@@ -21,23 +21,39 @@ pub struct Own {
     pub lock: Lock,
 }
 
+/// What becomes of the volumes that were made for a container alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volumes {
+    /// They go with it.
+    Go,
+    /// They stay.
+    Stay,
+}
+
 impl Own {
     /// Removes it with its changes. What runs in it is ended first.
     ///
     /// # Errors
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
-        self.set_aside(store)?.delete()
+        let volumes = self.volumes();
+        self.set_aside(store, volumes)?.delete()
     }
 
-    /// The same, but for deleting its files, which may take long.
+    /// What becomes of its volumes if nobody says so.
+    pub fn volumes(&self) -> Volumes {
+        if self.record.auto_remove { Volumes::Go } else { Volumes::Stay }
+    }
+
+    /// Removes it, but for deleting its files, which may take long.
     ///
     /// # Errors
     /// As for [`Own::remove`].
-    pub fn set_aside(self, store: &Store) -> Result<Leftover> {
+    pub fn set_aside(self, store: &Store, volumes: Volumes) -> Result<Leftover> {
         let Own { folder, record, lock } = self;
         forget_state(store, &folder.id)?;
-        if record.auto_remove {
+        // Without the container nobody would know whose they were.
+        if volumes == Volumes::Go {
             remove_volumes(store, &record)?;
         }
         let leftover = set_aside_folder(store, &folder, Some(&record))?;

@@ -25,7 +25,7 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
     let before = std::mem::replace(&mut record.name, name.to_string());
     if let Err(error) = record.write(folder) {
         containers.disclaim(name, &folder.id)?;
-        return Err(error);
+        return Err(folder.gone(error));
     }
     containers.disclaim(&before, &folder.id)?;
     note(store, &record, &Happening::Rename(before));
@@ -44,7 +44,7 @@ pub fn change_record(
     let _lock = lock(folder)?;
     let mut record = ContainerRecord::of(folder)?;
     change(&mut record)?;
-    record.write(folder)
+    record.write(folder).map_err(|error| folder.gone(error))
 }
 
 /// Takes its names away from a container that goes: the one that is recorded and, if it was ever renamed, what is left of others.
@@ -66,6 +66,8 @@ fn lock_path(folder: &ContainerFolder) -> PathBuf {
 /// The record itself is another file after each change.
 pub(super) fn lock(folder: &ContainerFolder) -> Result<Lock> {
     let path = lock_path(folder);
-    std::fs::File::options().create(true).append(true).open(&path).context(|| path.display().to_string())?;
-    Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()))
+    let made = std::fs::File::options().create(true).append(true).open(&path);
+    made.context(|| path.display().to_string()).map_err(|error| folder.gone(error))?;
+    let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()));
+    locked.map_err(|error| folder.gone(error))
 }

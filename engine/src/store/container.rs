@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::lock::{Lock, Sharing};
-use super::{may_be_name, names_in, random_id, read_whole, removal};
+use super::{REMEDY, may_be_name, names_in, random_id, read_whole, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
@@ -159,6 +159,10 @@ impl Containers {
         match std::fs::read_link(self.names.join(name)) {
             Ok(id) => Ok(id.to_str().and_then(ContainerId::parse).and_then(|id| self.folder_of(&id))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                let path = self.names.join(name);
+                Err(Error::corrupt(format!("{}: must be a link: {REMEDY}", path.display())))
+            }
             Err(error) => Err(error).context(|| format!("container {name}")),
         }
     }
@@ -286,7 +290,8 @@ impl ContainerFolder {
         Lock::at_looking(&self.path, sharing, &what, look).map_err(|error| self.gone(error))
     }
 
-    fn gone(&self, error: Error) -> Error {
+    /// Why something of it could not be locked or written: without the folder it is the container that is missing.
+    pub fn gone(&self, error: Error) -> Error {
         match error.kind() {
             Kind::NotFound => Error::not_found(format!("No such container: {}", self.id.short())),
             _ => error,

@@ -157,6 +157,22 @@ fn a_container_whose_name_leads_nowhere() {
     room.assert_gone();
 }
 
+/// Nor is what is no link at all a name.
+#[test]
+fn a_name_that_is_no_link() {
+    let Some(room) = Room::new() else { return };
+    room.call(&["create", "--name", "one", "--network", "none", "./rootfs", "true"]).ok();
+    let path = room.data().join("names/odd");
+    fs::write(&path, "").expect("name");
+    let words = format!("{}: must be a link: box system check --repair", path.display());
+    room.call(&["inspect", "odd"]).fails(1, &words);
+    room.call(&["create", "--name", "odd", "--network", "none", "./rootfs", "true"]).fails(1, &words);
+    room.call(&["system", "check", "--repair"]).exits(0);
+    room.call(&["create", "--name", "odd", "--network", "none", "./rootfs", "true"]).ok();
+    room.call(&["rm", "one", "odd"]).ok();
+    room.assert_gone();
+}
+
 /// A torn record is no reason to say that a container is gone, and none to keep it.
 #[test]
 fn a_container_whose_record_is_torn() {

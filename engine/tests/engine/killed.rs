@@ -74,6 +74,42 @@ fn run() {
     clean_up(&room);
 }
 
+/// Without their container nobody would know whose they were.
+#[test]
+fn removals_with_volumes() {
+    let Some(room) = Room::new() else { return };
+    room.call(&["volume", "create", "kept"]).ok();
+    let create = ["create", "--name", "one", "--network", "none", "-v", "/data", "-v", "kept:/kept"];
+    for delay in delays(40, Duration::from_millis(12)) {
+        room.call(&[&create[..], &["./rootfs", "true"]].concat()).ok();
+        kill_after(&mut bare(&room, &["rm", "-f", "-v", "one"]), delay);
+        room.call(&["rm", "-f", "-v", "one"]).exits(0);
+        assert_eq!(room.call(&["volume", "ls", "-q"]).ok(), "kept\n");
+    }
+    clean_up(&room);
+}
+
+/// Of two commands that want other things of a container the later one finds it gone, or by its other name.
+#[test]
+fn renames_beside_removals() {
+    let Some(room) = Room::new() else { return };
+    for _ in 0..25 {
+        room.call(&["create", "--name", "one", "--network", "none", "./rootfs", "true"]).ok();
+        let commands = [["rename", "one", "two"], ["rename", "one", "three"], ["rm", "-f", "one"]];
+        let begin = |arguments: &[&str; 3]| {
+            room.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("box")
+        };
+        for child in commands.each_ref().map(begin) {
+            let said = child.wait_with_output().expect("box").stderr;
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.is_empty() || said.starts_with("box: No such container: "), "{said}");
+        }
+        room.call(&["rm", "-f", "two", "three"]).exits(0);
+        assert_eq!(fs::read_dir(room.data().join("names")).expect("names").count(), 0);
+    }
+    clean_up(&room);
+}
+
 #[test]
 fn run_detached_and_rm() {
     let Some(room) = Room::new() else { return };

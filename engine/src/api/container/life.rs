@@ -10,11 +10,11 @@ use super::{named, not_running, running};
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
-use crate::command::{Volumes, remove_container};
+use crate::command::remove_container;
 use crate::container::monitor::{Kind as Frame, Size, connect, encode_value};
 use crate::container::{
-    ContainerRecord, Happening, LogDriver, Patience, Status, Taken, inspect as document, note, open_running,
-    rename as give_name, signal as send, start_detached, stop as stop_container, take,
+    ContainerRecord, Happening, LogDriver, Patience, Status, Taken, Volumes, inspect as document, note,
+    open_running, rename as give_name, signal as send, start_detached, stop as stop_container, take,
 };
 use crate::error::{Error, Kind};
 use crate::store::ContainerFolder;

@@ -13,8 +13,10 @@ use crate::api::daemon::Daemon;
 use crate::api::exchange::has_gone;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
-use crate::command::{Volumes, processes_table, remove_container};
-use crate::container::{ContainerRecord, Restart, Sample, Status, Update, disk_usage, update as change};
+use crate::command::{processes_table, remove_container};
+use crate::container::{
+    ContainerRecord, Restart, Sample, Status, Update, Volumes, disk_usage, update as change,
+};
 use crate::error::Kind;
 use crate::store::ContainerFolder;
 use crate::time::{Moment, rfc3339};
