@@ -13,6 +13,7 @@ use super::body::Body;
 use super::document::parse;
 use super::fault::{Fault, Outcome};
 use super::head::{Head, Length};
+use super::web_socket::accept_key;
 use crate::time::{Moment, http_date};
 
 /// The version of the API that boxd speaks, and the oldest one.
@@ -301,6 +302,18 @@ impl<'c> Exchange<'c> {
         }
         self.take_over(&format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        ))?;
+        Ok(self.take_rest())
+    }
+
+    /// Makes the connection a web socket. The result is what has come of that already.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn accept_web_socket(&mut self) -> Outcome<Vec<u8>> {
+        let key = accept_key(self.head.header("sec-websocket-key").unwrap_or_default());
+        self.take_over(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
         ))?;
         Ok(self.take_rest())
     }

@@ -125,15 +125,19 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     {
         return Err(gone(&exec));
     }
+    // Before the client is told: it asks for the program and sets its terminal's size at once.
+    let _terminal = match &begun {
+        Ok(session) => {
+            note_running(&daemon.store, &mut exec, session)?;
+            daemon.terminals.keep(&exec.id, session.terminal())?
+        }
+        Err(_) => None,
+    };
     let connection = exchange.connection();
     let rest = exchange.hijack(form.name())?;
     let mut client = Attached::new(connection, rest, form, shown, true);
     let status = match begun {
-        Ok(session) => {
-            note_running(&daemon.store, &mut exec, &session)?;
-            let _terminal = daemon.terminals.keep(&exec.id, session.terminal())?;
-            session.finish(Some(&mut client))?
-        }
+        Ok(session) => session.finish(Some(&mut client))?,
         // Clients learn this from what they see.
         Err(error) => {
             let text = with_dockers_words(&error);

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::query::{Query, unescape};
+use super::web_socket;
 
 /// The most bytes of a head: the request's line and all headers.
 pub const HEAD_MAX: usize = 64 << 10;
@@ -104,6 +105,16 @@ impl Head {
     /// Whether the connection is to become a stream in both directions.
     pub fn is_upgrade(&self) -> bool {
         self.header("upgrade").is_some() && self.has_word("connection", "upgrade")
+    }
+
+    /// Whether it asks for a web socket.
+    pub fn is_web_socket(&self) -> bool {
+        let has = |name, value: &str| self.header(name).is_some_and(|own| own.eq_ignore_ascii_case(value));
+        let version = has("sec-websocket-version", web_socket::VERSION);
+        self.is_upgrade()
+            && has("upgrade", "websocket")
+            && version
+            && self.header("sec-websocket-key").is_some()
     }
 
     /// Whether the client waits for a word before it sends the body.

@@ -1,9 +1,13 @@
 //! A connection that has become a stream in both directions: somebody who is attached to a program.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
+
+use super::web_socket::{Came, Frames, end, frame};
 use crate::container::Caller;
 use crate::container::log::Stream;
 use crate::container::monitor::Size;
@@ -19,6 +23,8 @@ pub enum Form {
     Raw,
     /// In frames that say which stream it is of.
     Multiplexed,
+    /// In those of a web socket, which have no streams.
+    WebSocket,
 }
 
 impl Form {
@@ -30,13 +36,16 @@ impl Form {
     /// Its media type.
     pub fn name(self) -> &'static str {
         match self {
-            Form::Raw => RAW,
+            Form::Raw | Form::WebSocket => RAW,
             Form::Multiplexed => MULTIPLEXED,
         }
     }
 
     /// A piece of output in this form.
     pub fn wrap(self, stream: Stream, content: &[u8]) -> Vec<u8> {
+        if self == Form::WebSocket {
+            return frame(content);
+        }
         let mut bytes = Vec::with_capacity(8 + content.len());
         if self == Form::Multiplexed {
             let number = if stream == Stream::Stdout { 1 } else { 2 };
@@ -65,6 +74,7 @@ pub struct Attached<'c> {
     /// What it had sent before it was attached.
     begun: Vec<u8>,
     form: Form,
+    frames: Frames,
     shown: Shown,
     ends_input: bool,
     is_gone: bool,
@@ -79,7 +89,30 @@ impl<'c> Attached<'c> {
         shown: Shown,
         ends_input: bool,
     ) -> Attached<'c> {
-        Attached { connection, begun, form, shown, ends_input, is_gone: false }
+        Attached { connection, begun, form, frames: Frames::default(), shown, ends_input, is_gone: false }
+    }
+
+    /// What has come of the connection.
+    fn read_raw(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        if self.begun.is_empty() {
+            return rustix::io::read(self.connection, buffer);
+        }
+        let length = self.begun.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.begun[..length]);
+        self.begun.drain(..length);
+        Ok(length)
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let mut connection = self.connection;
+        self.is_gone = self.is_gone || connection.write_all(bytes).is_err();
+    }
+
+    /// Says that nothing more comes, where the form has words for that.
+    pub fn end(mut self) {
+        if self.form == Form::WebSocket && !self.frames.have_ended() {
+            self.send(&end());
+        }
     }
 }
 
@@ -93,20 +126,31 @@ impl Caller for Attached<'_> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        if self.begun.is_empty() {
-            return rustix::io::read(self.connection, buffer);
+        if self.frames.have_ended() {
+            return Ok(0);
         }
-        let length = self.begun.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&self.begun[..length]);
-        self.begun.drain(..length);
-        Ok(length)
+        let length = self.read_raw(buffer)?;
+        if self.form != Form::WebSocket || length == 0 {
+            return Ok(length);
+        }
+        let Came { data, answer } = self.frames.take(&buffer[..length]);
+        self.send(&answer);
+        if self.frames.have_ended() {
+            // Both have said so: nothing moves any more.
+            let _ = self.connection.shutdown(Shutdown::Both);
+        }
+        // A frame has a head: what is in it is shorter.
+        buffer[..data.len()].copy_from_slice(&data);
+        match data.is_empty() && !self.frames.have_ended() {
+            true => Err(Errno::AGAIN),
+            false => Ok(data.len()),
+        }
     }
 
     fn show(&mut self, stream: Stream, content: &[u8]) {
         let is_wanted = if stream == Stream::Stdout { self.shown.stdout } else { self.shown.stderr };
         if is_wanted && !self.is_gone {
-            let mut connection = self.connection;
-            self.is_gone = connection.write_all(&self.form.wrap(stream, content)).is_err();
+            self.send(&self.form.wrap(stream, content));
         }
     }
 

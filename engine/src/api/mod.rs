@@ -32,5 +32,6 @@ mod system;
 mod terminals;
 mod tls;
 mod volume;
+mod web_socket;
 
 pub use program::{as_command, is_called, run, stays};

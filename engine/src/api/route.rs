@@ -26,6 +26,7 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("POST", "/containers/*/resize", container::resize),
     ("POST", "/containers/*/wait", container::wait),
     ("POST", "/containers/*/attach", container::attach),
+    ("GET", "/containers/*/attach/ws", container::attach_by_web_socket),
     ("GET", "/containers/*/logs", container::logs),
     ("GET", "/containers/*/top", container::top),
     ("GET", "/containers/*/stats", container::stats),

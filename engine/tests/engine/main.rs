@@ -2,6 +2,7 @@
 
 mod api;
 mod api_limits;
+mod attached;
 mod boxd;
 mod broken;
 mod build;

@@ -61,27 +61,25 @@ pub fn logs(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         out: exchange.stream(form.name())?,
         waiting: Vec::new(),
     };
-    match show_log(&daemon.store, &folder, log, tail, follow, Some(connection.as_fd()), &mut selection) {
-        Err(error) if error.kind() == Kind::Closed => selection.flush()?,
-        shown => shown?,
-    }
+    let client = Some(connection.as_fd());
+    selection.take(|selection| show_log(&daemon.store, &folder, log, tail, follow, client, selection))?;
     exchange.end(selection.out)
 }
 
-/// What a client that attaches late has missed.
+/// What a client that attaches late has missed, until some moment.
 pub fn send_log(
     store: &Store,
     folder: &ContainerFolder,
     record: &ContainerRecord,
-    shown: Shown,
+    (shown, until): (Shown, Option<Moment>),
     form: Form,
     to: &UnixStream,
 ) -> Outcome<()> {
-    let (since, until, timestamps, details) = (Moment(0), None, false, "");
+    let (since, timestamps, details) = (Moment(0), false, "");
     let waiting = Vec::new();
     let mut selection = Selection { shown, since, until, timestamps, details, form, out: to, waiting };
     let log = open(folder, record, false)?;
-    Ok(show_log(store, folder, log, Tail::All, false, None, &mut selection)?)
+    selection.take(|selection| show_log(store, folder, log, Tail::All, false, None, selection))
 }
 
 /// Where it is not kept here, Docker has a status of its own.
@@ -106,6 +104,16 @@ pub fn moment(text: Option<&str>) -> Outcome<Option<Moment>> {
     match seconds.zip(nanoseconds).and_then(|(seconds, nanoseconds)| seconds.checked_add(nanoseconds)) {
         Some(moment) => Ok(Some(Moment(moment))),
         None => Err(Fault::invalid(format!("invalid value for time: {text:?}"))),
+    }
+}
+
+impl<W: Write> Selection<W> {
+    /// Has lines shown, until there comes one that is too late.
+    fn take(&mut self, show: impl FnOnce(&mut Selection<W>) -> Result<()>) -> Outcome<()> {
+        match show(self) {
+            Err(error) if error.kind() == Kind::Closed => Ok(self.flush()?),
+            shown => Ok(shown?),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod logs;
 mod usage;
 mod wait;
 
-pub use attach::attach;
+pub use attach::{attach, attach_by_web_socket};
 pub use body::{EndpointBody, Resources, Words};
 pub use create::create;
 pub use files::{changes, export, get_archive, head_archive, put_archive};

@@ -75,7 +75,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("302", "POST /images/create.status", "a layer is checked while it comes"),
     ("303", "DELETE /images/*", "layers stay for builds"),
     ("304", "POST /images/create.", "the name by digest is a new one"),
-    ("312", "GET /containers/*/attach/ws", "there are no web sockets"),
     ("313", "GET /containers/*/json.Config.Env", "it was another image there"),
     ("315", "POST /containers/create.message", "words of another parser"),
     ("083", "GET /containers/json.S", "a start that failed is an end; a folder of its own has a size"),
