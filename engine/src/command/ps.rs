@@ -98,8 +98,8 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     filters.check_words("status", &Status::NAMES)?;
     filters.check_words("health", &["starting", "healthy", "unhealthy", "none"])?;
     filters.check("exited", "a status from 0 to 255", |value| value.parse::<u8>().is_ok())?;
-    // Docker: whoever asks for a status means all that have it.
-    let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
+    // Docker: whoever asks for a state means all that have it.
+    let all = arguments.is_set("all") || last.is_some() || filters.has("status");
     let mut rows = rows(&store, &swept, all);
     for name in ["publish", "expose"] {
         filters.check(name, "as 80, 80/udp or 8000-8010", |value| ports_of(value).is_some())?;

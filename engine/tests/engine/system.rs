@@ -360,6 +360,8 @@ fn things_are_found_by_what_they_are() {
     assert_eq!(names(&["ancestor=./rootfs", "status=running"]), ["runs"]);
     room.call(&["ps", "--filter", "colour=red"]).fails(125, "--filter colour=red: must be name=…");
     assert_eq!(room.call(&["ps", "--filter", "status=exited", "--format", "{{.Names}}"]).ok(), "ended\n");
+    // As Docker has it, a status alone does not ask for those that do not run.
+    assert_eq!(room.call(&["ps", "--filter", "exited=3", "--format", "{{.Names}}"]).ok(), "");
     room.call(&["exec", "runs", "sh", "-c", "yes | head -c 100000 >/large"]).ok();
     let sizes = room.call(&["ps", "-s", "--format", "{{.Size}}"]).ok();
     assert!(sizes.starts_with("10") && sizes.ends_with("kB\n"), "{sizes}");

@@ -70,7 +70,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let query = &exchange.head.query;
     let filters = query.filters(&FILTERS)?;
     let limit = query.number::<i64>("limit")?.filter(|limit| *limit > 0);
-    let all = query.is_set("all") || limit.is_some() || filters.has("status") || filters.has("exited");
+    let all = query.is_set("all") || limit.is_some() || filters.has("status");
     daemon.sweep_later();
     let store = &daemon.store;
     check(&filters)?;
