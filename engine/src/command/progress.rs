@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::say;
 use super::table::human_size;
 use crate::digest::Digest;
+use crate::reference::Reference;
 use crate::transfer::{Observer, Step};
 
 /// How often lines on a terminal change.
@@ -119,6 +120,13 @@ impl Observer for Progress {
             _ if is_moving => {}
             _ => self.write(&format!("{}: {}\n", &layer.hex()[..12], self.words(step))),
         }
+    }
+
+    fn begin(&self, reference: &Reference) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its layers stand below it.
+        (board.layers, board.shown) = (Vec::new(), 0);
+        self.write(&format!("{}: Pulling from {}\n", reference.target(), reference.repository.path));
     }
 
     fn remark(&self, text: &str) {

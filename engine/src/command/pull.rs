@@ -5,7 +5,7 @@ use super::registry_flags::{FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 use crate::registries::Meaning;
 use crate::registry::Access;
 use crate::store::Store;
@@ -18,7 +18,10 @@ pub const COMMAND: Command = Command {
     operand_count: 1..=1,
     help: "pull an image from a registry",
     flags: &[
-        &[Flag { long: "quiet", short: Some('q'), value: None, help: "nothing but the image's name" }],
+        &[
+            Flag { long: "quiet", short: Some('q'), value: None, help: "nothing but the image's name" },
+            Flag { long: "all-tags", short: Some('a'), value: None, help: "all images of the repository" },
+        ],
         PLATFORM_FLAGS,
         FLAGS,
     ],
@@ -30,6 +33,9 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
     let (platform, access) = (platform(arguments)?, access(arguments)?);
     let store = global.store()?;
+    if arguments.is_set("all-tags") {
+        return pull_repository(&store, text, platform.as_ref(), &access, arguments.is_set("quiet"));
+    }
     if let Some(known) = find_in_catalog(&store, text)? {
         let reference = Reference::parse(text)?;
         let record = fetch_from_catalog(&store, &reference, &known, &access)?;
@@ -48,8 +54,48 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let progress = Progress::new(Stream::Stdout, Direction::Pull);
     let Pulled { digest, was_there, .. } =
         pull_with(&store, &reference, platform.as_ref(), &access, &progress)?;
-    let status = if was_there { "Image is up to date for" } else { "Downloaded newer image for" };
+    let status = status(was_there);
     print(&format!("Digest: {digest}\nStatus: {status} {}\n{reference}\n", reference.familiar()))
+}
+
+fn status(was_there: bool) -> &'static str {
+    if was_there { "Image is up to date for" } else { "Downloaded newer image for" }
+}
+
+/// All images of a repository.
+fn pull_repository(
+    store: &Store,
+    text: &str,
+    platform: Option<&Platform>,
+    access: &Access,
+    is_quiet: bool,
+) -> Result<u8> {
+    let repository = Repository::parse(text).map_err(|_| {
+        Error::invalid(format!("pull --all-tags {text}: must be a repository, without a tag and a digest"))
+    })?;
+    let repository = expand(&repository.familiar(), access)?.repository;
+    let progress = Progress::new(Stream::Stdout, Direction::Pull);
+    let observer: &dyn Observer = if is_quiet { &Silent } else { &progress };
+    let pulled = crate::transfer::pull_all(store, &repository, platform, access, observer)?;
+    for one in &pulled {
+        tell_devices(one);
+    }
+    let name = repository.familiar();
+    let digests: String = pulled.iter().map(|Pulled { digest, .. }| format!("Digest: {digest}\n")).collect();
+    let status = status(pulled.iter().all(|one| one.was_there));
+    match is_quiet {
+        true => print(&format!("{repository}\n")),
+        false => print(&format!("{digests}Status: {status} {name}\n{repository}\n")),
+    }
+}
+
+/// Says what an ordinary user's layers cannot have.
+fn tell_devices(pulled: &Pulled) {
+    if pulled.devices_left_out > 0 {
+        let (name, number) = (&pulled.record.name, pulled.devices_left_out);
+        let name = Reference::parse(name).map_or(name.clone(), |reference| reference.familiar());
+        say(&format!("{name}: {number} devices are left out: an ordinary user's layers cannot have any"));
+    }
 }
 
 /// The image that a name means. If that is a file's doing, it is said.
@@ -74,13 +120,7 @@ fn pull_with(
     observer: &dyn Observer,
 ) -> Result<Pulled> {
     let pulled = crate::transfer::pull(store, reference, platform, access, observer)?;
-    if pulled.devices_left_out > 0 {
-        say(&format!(
-            "{}: {} devices are left out: an ordinary user's layers cannot have any",
-            reference.familiar(),
-            pulled.devices_left_out
-        ));
-    }
+    tell_devices(&pulled);
     Ok(pulled)
 }
 

@@ -92,8 +92,11 @@ const OF_IMAGES: &[Refused] = &[switch("tree", "false", ONE_PLATFORM)];
 
 const OF_ONE_IMAGE: &[Refused] = &[valued("platform", None, ONE_PLATFORM)];
 
-const OF_TRANSFER: &[Refused] = &[
-    switch("all-tags", "false", "a registry's names are not listed: name each tag"),
+const OF_PULL: &[Refused] =
+    &[switch("disable-content-trust", "true", SIGNATURES), valued("platform", None, ONE_PLATFORM)];
+
+const OF_PUSH: &[Refused] = &[
+    switch("all-tags", "false", "one image is pushed at a time: name each tag"),
     switch("disable-content-trust", "true", SIGNATURES),
     valued("platform", None, ONE_PLATFORM),
 ];
@@ -154,7 +157,8 @@ pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
         "update" => OF_UPDATE,
         "images" => OF_IMAGES,
         "history" | "image inspect" | "rmi" | "save" => OF_ONE_IMAGE,
-        "pull" | "push" => OF_TRANSFER,
+        "pull" => OF_PULL,
+        "push" => OF_PUSH,
         "logs" => OF_LOGS,
         "rm" => OF_RM,
         "volume ls" => OF_VOLUMES,

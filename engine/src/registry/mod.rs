@@ -10,6 +10,7 @@ mod download;
 mod http;
 mod origin;
 mod proxy;
+mod tags;
 mod tls;
 mod token;
 mod upload;

@@ -9,7 +9,7 @@ mod push;
 
 pub use catalog::{CatalogEntry, fetch_from_catalog, find_in_catalog};
 pub use observer::{Observer, Silent, Step};
-pub use pull::{Pulled, pull};
+pub use pull::{Pulled, pull, pull_all};
 pub use push::push;
 
 /// Connections to one registry at once.

@@ -1,6 +1,7 @@
 //! How far a transfer is, for whoever shows it.
 
 use crate::digest::Digest;
+use crate::reference::Reference;
 
 /// What has become of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub trait Observer: Sync {
     /// A layer, by the digest of its blob, has come to a step.
     fn note(&self, layer: &Digest, step: Step);
 
+    /// One of several images begins.
+    fn begin(&self, reference: &Reference);
+
     /// Something that is not as usual, in a line.
     fn remark(&self, text: &str);
 }
@@ -41,6 +45,8 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn note(&self, _: &Digest, _: Step) {}
+
+    fn begin(&self, _: &Reference) {}
 
     fn remark(&self, _: &str) {}
 }

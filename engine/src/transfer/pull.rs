@@ -5,7 +5,7 @@ use super::observer::Observer;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Document, LAYERS_MAX, Manifest, Platform};
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 use crate::registries::Endpoint;
 use crate::registry::{Access, Purpose, RawDocument, Registry};
 use crate::store::{ImageRecord, Lock, Store};
@@ -44,7 +44,8 @@ pub fn pull(
     observer: &dyn Observer,
 ) -> Result<Pulled> {
     let named = || reference.familiar();
-    let (registry, found) = find_anywhere(reference, platform, access, observer)?;
+    let (registry, found) =
+        anywhere(reference, access, observer, |registry| find(registry, reference, platform))?;
     let manifest = &found.manifest;
     let digests = found.documents.iter().map(|document| document.digest);
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.digest);
@@ -107,6 +108,32 @@ pub fn pull(
     Ok(Pulled { record, digest, was_there, devices_left_out, locks })
 }
 
+/// Pulls all images of a repository, one after the other.
+///
+/// # Errors
+/// There is no such repository, or it has none; one of them cannot be pulled: those before it are there.
+pub fn pull_all(
+    store: &Store,
+    repository: &Repository,
+    platform: Option<&Platform>,
+    access: &Access,
+    observer: &dyn Observer,
+) -> Result<Vec<Pulled>> {
+    let named = |tag: String| Reference { repository: repository.clone(), tag: Some(tag), digest: None };
+    // Which mirrors it has does not depend on the tag.
+    let tags = anywhere(&named("latest".into()), access, observer, Registry::tags)?.1;
+    if tags.is_empty() {
+        return Err(Error::not_found(format!("{}: it has no tags", repository.familiar())));
+    }
+    tags.into_iter()
+        .map(|tag| {
+            let reference = Reference::parse(&named(tag).to_string())?;
+            observer.begin(&reference);
+            pull(store, &reference, platform, access, observer)
+        })
+        .collect()
+}
+
 /// Syncs what has come, and then gives it its names.
 fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
     let Fetched { mut held, layers, blobs, busy: _ } = fetched;
@@ -126,17 +153,16 @@ fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
     Ok((held, devices))
 }
 
-/// At the first of the mirrors that has it, or else at the registry itself.
-fn find_anywhere(
+/// At the first of the mirrors where `find` finds something, or else at the registry itself.
+fn anywhere<T>(
     reference: &Reference,
-    platform: Option<&Platform>,
     access: &Access,
     observer: &dyn Observer,
-) -> Result<(Registry, Found)> {
-    let named = || reference.familiar();
-    let look = |endpoint: &Endpoint| -> Result<(Registry, Found)> {
+    find: impl Fn(&Registry) -> Result<T>,
+) -> Result<(Registry, T)> {
+    let look = |endpoint: &Endpoint| -> Result<(Registry, T)> {
         let registry = Registry::open(endpoint, Purpose::Pull, access)?;
-        let found = find(&registry, reference, platform).context(named)?;
+        let found = find(&registry).context(|| reference.familiar())?;
         Ok((registry, found))
     };
     let sources = access.registries.sources(reference)?;

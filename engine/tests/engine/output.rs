@@ -174,7 +174,7 @@ fn flags_that_box_does_not_have_are_refused_with_a_reason() {
     for (command, words) in [
         (&["images", "--tree"][..], "images: --tree: what is kept of an image is for one platform"),
         (&["history", "--platform", "linux/arm64", "x"], "history: --platform linux/arm64: "),
-        (&["pull", "--all-tags", "x"], "pull: --all-tags: a registry's names are not listed"),
+        (&["push", "--all-tags", "x"], "push: --all-tags: one image is pushed at a time"),
         (&["logs", "--details", "x"], "logs: --details: nothing is kept with a line but its time"),
         (&["rm", "--link", "x"], "rm: --link: there are no links"),
         (

@@ -55,6 +55,42 @@ fn is_blob(request: &Request, layer: &(Vec<u8>, Digest)) -> bool {
 }
 
 #[test]
+fn all_tags_of_a_repository() {
+    let Some(room) = Room::new() else { return };
+    let layers = [rootfs(&room), small(&room, "second", "x")];
+    let mut content = Content::default();
+    for tag in ["1", "2", "other"] {
+        content.image(tag, "amd64", &layers[..1]);
+    }
+    content.image("3", "amd64", &layers);
+    // A page has one tag.
+    let registry = Registry::start(content, |_| Answer::Usual);
+    let name = format!("{}/a/b", registry.host);
+    let said = room.call(&["pull", "-a", &name]).ok();
+    let begun: Vec<&str> = said.lines().filter_map(|line| line.strip_suffix(": Pulling from a/b")).collect();
+    assert_eq!(begun, ["1", "2", "3", "other"]);
+    assert!(said.ends_with(&format!("Status: Downloaded newer image for {name}\n{name}\n")), "{said}");
+    let images = room.call(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok();
+    assert_eq!(images.lines().filter(|image| image.starts_with(&name)).count(), 4, "{images}");
+    assert_eq!(room.call(&["pull", "-aq", &name]).ok(), format!("{name}\n"));
+    room.call(&["pull", "-a", &format!("{name}:1")]).fails(125, "must be a repository, without a tag");
+    // A list that leads elsewhere is not followed.
+    let elsewhere = vec![("Link", "<http://192.0.2.1/v2/x>; rel=\"next\"".to_string())];
+    let lying =
+        Registry::start(Content::default(), move |request| match request.path.contains("/tags/list") {
+            true => Answer::Status(200, elsewhere.clone(), r#"{"tags": ["1"]}"#.to_string()),
+            false => Answer::Usual,
+        });
+    room.call(&["pull", "-aq", &format!("{}/a/b", lying.host)])
+        .fails(1, "the next page http://192.0.2.1/v2/x is not");
+    let empty = Registry::start(Content::default(), |request| match request.path.contains("/tags/list") {
+        true => Answer::Status(200, Vec::new(), r#"{"tags": null}"#.to_string()),
+        false => Answer::Usual,
+    });
+    room.call(&["pull", "-aq", &format!("{}/a/b", empty.host)]).fails(1, "it has no tags");
+}
+
+#[test]
 fn what_is_missing_is_pulled_and_what_is_there_is_not() {
     let Some(room) = Room::new() else { return };
     let layers = [rootfs(&room), small(&room, "second", "the second layer's")];

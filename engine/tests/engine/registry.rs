@@ -227,6 +227,18 @@ impl Served {
         if path == "/v2/" {
             return (200, Vec::new(), b"{}".to_vec());
         }
+        if path.contains("/tags/list") {
+            // One on each page.
+            let names = self.content.manifests.keys().filter(|name| !name.contains(':'));
+            let after = path.split_once("?last=").map(|(_, last)| last);
+            let mut left = names.filter(|name| after.is_none_or(|last| name.as_str() > last));
+            let page: Vec<&String> = left.next().into_iter().collect();
+            let rest = path.split('?').next().unwrap_or_default();
+            let link = page.first().filter(|_| left.next().is_some());
+            let link = link.map(|last| ("Link", format!("<{rest}?last={last}>; rel=\"next\"")));
+            let body = json!({"name": "x", "tags": page}).to_string();
+            return (200, link.into_iter().collect(), body.into_bytes());
+        }
         if let Some((media_type, text)) =
             self.content.manifests.get(last).filter(|_| path.contains("/manifests/"))
         {

@@ -11,6 +11,7 @@ use crate::api::exchange::{Exchange, Reply, Stream};
 use crate::api::fault::{Fault, Outcome};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::reference::Reference;
 use crate::transfer::{Observer, Step};
 
 /// How often a layer that moves is told of.
@@ -45,9 +46,18 @@ impl Observer for Teller {
         let _ = self.sender.send(document(self.words, layer, step));
     }
 
+    fn begin(&self, reference: &Reference) {
+        let _ = self.sender.send(pulling(reference));
+    }
+
     fn remark(&self, text: &str) {
         let _ = self.sender.send(json!({"status": text}));
     }
+}
+
+/// What stands before the layers of an image.
+pub fn pulling(reference: &Reference) -> Value {
+    json!({"status": format!("Pulling from {}", reference.repository.path), "id": reference.target()})
 }
 
 fn document(words: Words, layer: &Digest, step: Step) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::credentials::access;
-use super::progress::{Words, tell};
+use super::progress::{Words, pulling, tell};
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
@@ -11,8 +11,8 @@ use crate::archive::{Imported, import as import_tar};
 use crate::container::change_execution;
 use crate::error::Kind;
 use crate::image::{Execution, Platform};
-use crate::reference::Reference;
-use crate::transfer::{Pulled, pull as pull_image};
+use crate::reference::{Reference, Repository};
+use crate::transfer::{Pulled, pull as pull_image, pull_all as pull_images};
 
 /// Pulls an image, or imports one.
 pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
@@ -21,10 +21,14 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let platform =
         query.text("platform").map(|text| Platform::parse(text).ok_or_else(|| wrong(text))).transpose()?;
     match (query.text("fromImage"), query.text("fromSrc")) {
-        (Some(name), _) => {
-            let reference = super::reference(name, query.text("tag"))?;
-            pull(daemon, exchange, &reference, platform.as_ref())
-        }
+        (Some(name), _) => match (query.text("tag"), Repository::parse(name)) {
+            // Neither a tag nor a digest, here or there.
+            (None | Some(""), Ok(repository)) => pull_all(daemon, exchange, &repository, platform.as_ref()),
+            (tag, _) => {
+                let reference = super::reference(name, tag)?;
+                pull(daemon, exchange, &reference, platform.as_ref())
+            }
+        },
         (None, Some("-")) => import(daemon, exchange, platform),
         (None, Some(source)) => Err(Fault::invalid(format!(
             "fromSrc={source}: box fetches no tars: curl {source} | docker import -"
@@ -41,27 +45,50 @@ fn pull(
 ) -> Outcome<Reply> {
     let access = access(exchange)?;
     let store = &daemon.store;
-    let path = reference.repository.path.clone();
-    let first = json!({"status": format!("Pulling from {path}"), "id": reference.target()});
     let name = reference.familiar();
     let missing = format!("manifest for {name} not found: manifest unknown");
     tell(
         exchange,
         Words::Pull,
-        Some(first),
+        Some(pulling(reference)),
         |observer| pull_image(store, reference, platform, &access, observer),
         |Pulled { digest, was_there, .. }| {
-            let status = if *was_there { "Image is up to date for" } else { "Downloaded newer image for" };
-            vec![
-                json!({"status": format!("Digest: {digest}")}),
-                json!({"status": format!("Status: {status} {name}")}),
-            ]
+            vec![json!({"status": format!("Digest: {digest}")}), json!({"status": status(*was_there, &name)})]
         },
         |error| match error.kind() {
             Kind::NotFound => Fault::missing(format!("{missing}: manifest unknown")),
             _ => error.into(),
         },
     )
+}
+
+/// All images of a repository.
+fn pull_all(
+    daemon: &Daemon,
+    exchange: &mut Exchange<'_>,
+    repository: &Repository,
+    platform: Option<&Platform>,
+) -> Outcome<Reply> {
+    let access = access(exchange)?;
+    let (store, name) = (&daemon.store, repository.familiar());
+    tell(
+        exchange,
+        Words::Pull,
+        None,
+        |observer| pull_images(store, repository, platform, &access, observer),
+        |pulled| {
+            let digests =
+                pulled.iter().map(|Pulled { digest, .. }| json!({"status": format!("Digest: {digest}")}));
+            let status = json!({"status": status(pulled.iter().all(|one| one.was_there), &name)});
+            digests.chain([status]).collect()
+        },
+        Fault::from,
+    )
+}
+
+fn status(was_there: bool, name: &str) -> String {
+    let status = if was_there { "Image is up to date for" } else { "Downloaded newer image for" };
+    format!("Status: {status} {name}")
 }
 
 fn import(daemon: &Daemon, exchange: &mut Exchange<'_>, platform: Option<Platform>) -> Outcome<Reply> {

@@ -48,7 +48,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("", "GET /containers/*/stats.blkio_stats.", "as that"),
     ("", "GET /containers/*/stats.pids_stats.", "it counts without a controller"),
     ("", "GET /images/*/json.Config.", "what an image does not say is null or empty"),
-    ("018", "POST /images/create", "without a tag it is latest, and not all of them"),
     ("022", "GET /images/get", "a file for Docker before 1.10"),
     ("024", "POST /build.stream", "steps are called as BuildKit calls them"),
     ("026", "POST /build.", "as that"),
