@@ -1,5 +1,7 @@
 //! What an interface gets of a network: addresses, routes, published ports.
 
+use std::net::IpAddr;
+
 use crate::attachment::{Interface, Published, Route};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -23,7 +25,7 @@ pub(crate) fn allot(
     for Pool { ranges, wanted } in addresses_of(request, network)? {
         let mut ranges = ranges.iter().peekable();
         while let Some(range) = ranges.next() {
-            let leased = match locked.lease(&network.name, range, wanted.map(|wanted| wanted.ip), key) {
+            let leased = match lease(locked, network, range, wanted.map(|wanted| wanted.ip), key) {
                 Err(error) if error.kind() == Kind::Taken && ranges.peek().is_some() => continue,
                 leased => leased?,
             };
@@ -46,6 +48,27 @@ pub(crate) fn allot(
         interface.ports.0.push(Published { port, ..published });
     }
     Ok(())
+}
+
+/// An address that is not reserved. Those that are come to this attachment as well, which does not have them: they are free again at
+/// its end.
+fn lease(
+    locked: &mut Locked<'_>,
+    network: &Network,
+    range: &Range,
+    wanted: Option<IpAddr>,
+    key: &str,
+) -> Result<Cidr> {
+    if let Some(ip) = wanted.filter(|ip| network.reserved.contains(&Ip(*ip))) {
+        let text = format_args!("address {ip} of network {}: it is reserved", network.name);
+        return Err(Error::of(Kind::Taken, text));
+    }
+    loop {
+        let leased = locked.lease(&network.name, range, wanted, key)?;
+        if !network.reserved.contains(&Ip(leased.ip)) {
+            return Ok(leased);
+        }
+    }
 }
 
 /// Which addresses an interface gets: those that were asked for, else one of each range.

@@ -12,6 +12,7 @@ use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::{self, Host};
+use crate::ip::Ip;
 use crate::kernel;
 use crate::link;
 use crate::network::{Network, NetworkKind, Range};
@@ -65,7 +66,9 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         link,
         mode,
         ranges,
+        reserved,
         suggested,
+        preferred: _,
         mtu,
         masquerade,
         isolated,
@@ -83,6 +86,7 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         link: link.clone(),
         mode: mode.clone(),
         ranges: ranges.clone().into(),
+        reserved: reserved.iter().map(|ip| Ip(*ip)).collect::<Vec<_>>().into(),
         mtu: *mtu,
         masquerade: masquerade.unwrap_or(true) && !is_internal,
         isolated: isolated.unwrap_or(true),
@@ -116,7 +120,9 @@ fn check_same(network: &Network, wanted: &NetworkRequest) -> Result<()> {
         link,
         mode: _,
         ranges,
+        reserved: _,
         suggested: _,
+        preferred: _,
         mtu: _,
         masquerade,
         isolated,
@@ -207,6 +213,9 @@ fn prepare(
         Some(_) => {}
         None => network.foreign = false,
     }
+    if index.is_none() && network.ranges.is_empty() && are_free(locked, host, &network, &wanted.preferred)? {
+        network.ranges = wanted.preferred.clone().into();
+    }
     check_families(&network, index)?;
     if index.is_none() || wanted.gateway.is_some() {
         check_free(locked, host, &network, index)?;
@@ -216,6 +225,16 @@ fn prepare(
         choose_subnets(locked, host, &mut network, notes)?;
     }
     Ok(network)
+}
+
+/// Whether a network that has to be made can have these subnets, if there are any.
+fn are_free(locked: &Locked<'_>, host: &mut Host, network: &Network, ranges: &[Range]) -> Result<bool> {
+    let with_them = Network { ranges: ranges.to_vec().into(), ..network.clone() };
+    let checked = check_families(&with_them, None).and_then(|()| check_free(locked, host, &with_them, None));
+    match checked {
+        Err(error) if matches!(error.kind(), Kind::Taken | Kind::Unsupported) => Ok(false),
+        checked => checked.map(|()| !ranges.is_empty()),
+    }
 }
 
 /// Does what the record says, however much of it is done already. `index` is the bridge's, if it is there;

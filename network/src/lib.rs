@@ -50,3 +50,4 @@ pub use network::{Network, NetworkKind, Range};
 pub use port::{Port, Protocol};
 pub use request::{NetworkRequest, Pool, Request, Wanted};
 pub use store::{Locked, Store};
+pub use subnet::free_subnets;

@@ -74,6 +74,8 @@ object! {
         "mode" => mode: Option<String>,
         /// Where addresses are from; a container gets one of each.
         "ranges" => ranges: List<Range>,
+        /// Addresses of these that no container gets.
+        "reserved" => reserved: List<Ip>,
         /// The largest packet in bytes.
         "mtu" => mtu: Option<u32>,
         /// What leaves it for the outside has the host's address.

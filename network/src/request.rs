@@ -104,8 +104,12 @@ pub struct NetworkRequest {
     pub mode: Option<String>,
     /// Its subnets.
     pub ranges: Vec<Range>,
+    /// Addresses of its subnets that no container gets.
+    pub reserved: Vec<IpAddr>,
     /// The subnets of a bridge that has to be made, if `ranges` says none.
     pub suggested: Vec<Range>,
+    /// The same, if they are still free; otherwise others are.
+    pub preferred: Vec<Range>,
     /// The largest packet in bytes.
     pub mtu: Option<u32>,
     /// Whether what leaves it has the host's address.

@@ -95,17 +95,35 @@ pub(crate) fn choose_subnets(
         }
         return Ok(());
     }
-    let (routes, others) = (host.routes()?, locked.networks()?);
+    network.ranges = free_subnets(host, &network.name, &locked.networks()?, &[], notes)?.into();
+    Ok(())
+}
+
+/// Subnets that nobody has, with their gateways, for a network of that name: neither the host, nor these networks, nor whoever is to
+/// have those beside them.
+///
+/// # Errors
+/// [`Kind::Taken`]: there are none.
+pub fn free_subnets(
+    host: &mut Host,
+    name: &str,
+    networks: &[Network],
+    others: &[Cidr],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Range>> {
+    let routes = host.routes()?;
     let is_free = |subnet: &Cidr| {
         let is_routed = routes.iter().any(|route| host::destination(route).overlaps(*subnet));
-        !is_routed && network_in(&others, *subnet).is_none()
+        !is_routed
+            && network_in(networks, *subnet).is_none()
+            && !others.iter().any(|other| other.overlaps(*subnet))
     };
     let mut candidates = (88..=255).map(|number| Cidr { ip: IpAddr::from([10, number, 0, 0]), prefix: 16 });
     let subnet = candidates.find(is_free);
     let full = || {
         Error::new(
             Kind::Taken,
-            format!("network {}: 10.88.0.0/16 to 10.255.0.0/16 are all taken: name a subnet", network.name),
+            format!("network {name}: 10.88.0.0/16 to 10.255.0.0/16 are all taken: name a subnet"),
         )
     };
     let mut ranges = vec![range_of(Cidr { ip: subnet.ok_or_else(full)?.hosts().0, prefix: 16 })];
@@ -115,16 +133,14 @@ pub(crate) fn choose_subnets(
         let all = pillbox_netlink::route::list(&mut host.links)?;
         if !host::forwards(false)? && all.iter().any(is_advertised) {
             notes.push(format!(
-                "network {}: without IPv6, because a host that forwards it ignores router advertisements: set \
-                 net.ipv6.conf.LINK.accept_ra=2 and net.ipv6.conf.all.forwarding=1, or name an IPv6 subnet",
-                network.name
+                "network {name}: without IPv6, because a host that forwards it ignores router advertisements: set \
+                 net.ipv6.conf.LINK.accept_ra=2 and net.ipv6.conf.all.forwarding=1, or name an IPv6 subnet"
             ));
         } else {
-            ranges.push(range_of(local_subnet(&network.name)?));
+            ranges.push(range_of(local_subnet(name)?));
         }
     }
-    network.ranges = ranges.into();
-    Ok(())
+    Ok(ranges)
 }
 
 /// The range of a subnet whose gateway has that address.

@@ -1,9 +1,7 @@
 //! `/networks`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use pillbox::container::{STORE, worded};
 use pillbox_network::Cidr;
 use pillbox_network::network::Network;
 use serde::Deserialize;
@@ -17,8 +15,8 @@ use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
-    ContainerRecord, Endpoint, NetworkSettings, Rootless, USUAL, connect as connect_container,
-    disconnect as disconnect_container, interfaces, own_network_id,
+    ContainerRecord, Endpoint, NetworkSettings, USUAL, connect as connect_container,
+    disconnect as disconnect_container, existing_networks, interfaces, own_network_id, subnet_documents,
 };
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
@@ -71,13 +69,7 @@ struct Facts {
 
 impl Facts {
     fn look(store: &Store) -> Outcome<Facts> {
-        let rootless = Rootless::of(store);
-        let folder = rootless.as_ref().map_or(Path::new(STORE), Rootless::records);
-        let found = match pillbox_network::store::Store::find(folder) {
-            Ok(Some(known)) => pillbox_network::inspect::list(&known).map_err(worded)?.networks,
-            // There are none yet.
-            Ok(None) | Err(_) => Vec::new(),
-        };
+        let found = existing_networks(store)?;
         let records = store.networks().list()?;
         let named = |name: &str| NetworkRecords::find_in(&records, name).cloned();
         let mut containers = Vec::new();
@@ -88,23 +80,6 @@ impl Facts {
             containers.push((record, endpoints));
         }
         Ok(Facts { networks: found, containers })
-    }
-
-    /// Subnets with their gateways.
-    fn ranges(&self, link: &str, asked: &[String]) -> Vec<Value> {
-        let found = self.networks.iter().find(|network| network.link == link || network.name == link);
-        let subnets: Vec<Cidr> = match found {
-            Some(network) => network.gateways(),
-            None => asked.iter().filter_map(|text| Cidr::parse(text)).collect(),
-        };
-        let range = |cidr: Cidr| {
-            let gateway = match found {
-                Some(_) => cidr.ip,
-                None => cidr.hosts().0,
-            };
-            json!({"Subnet": cidr.network().to_string(), "Gateway": gateway.to_string()})
-        };
-        subnets.into_iter().map(range).collect()
     }
 
     /// The containers that are connected to a network.
@@ -132,7 +107,14 @@ impl Facts {
 }
 
 fn own_document(name: &str, driver: &str, facts: &Facts) -> Value {
-    let config = if name == "bridge" { facts.ranges(DEFAULT_BRIDGE, &[]) } else { Vec::new() };
+    let config = match name {
+        "bridge" => {
+            let bridge =
+                NetworkRecord::new(name.to_string(), DEFAULT_BRIDGE.to_string(), NetworkDriver::Bridge);
+            subnet_documents(&bridge, &facts.networks)
+        }
+        _ => Vec::new(),
+    };
     let options = match name {
         "bridge" => {
             json!({"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.name": DEFAULT_BRIDGE})
@@ -155,8 +137,8 @@ fn record_document(record: &NetworkRecord, facts: &Facts) -> Value {
     if driver != "bridge" {
         options.insert("parent".into(), json!(record.link));
     }
-    let NetworkRecord { name, id, created, internal, labels, link, subnets, .. } = record;
-    let config = facts.ranges(link, subnets);
+    let NetworkRecord { name, id, created, internal, labels, .. } = record;
+    let config = subnet_documents(record, &facts.networks);
     document(name, id, *created, driver, *internal, config, Value::Object(options), labels, facts)
 }
 
@@ -262,7 +244,7 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     if daemon.store.networks().find(&name).is_ok_and(|known| known.name == name) {
         return Err(Fault::conflict(format!("network with name {name} already exists")));
     }
-    make_network(&daemon.store, &record).map_err(|error| match error.kind() {
+    make_network(&daemon.store, record).map_err(|error| match error.kind() {
         Kind::Conflict if is_own(&name) => {
             Fault::new(403, format!("operation is not permitted on predefined {name} network "))
         }
@@ -293,6 +275,9 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
         )));
     }
     let subnets = body.ipam.config.iter().map(subnet).collect::<Outcome<Vec<_>>>()?;
+    let ranges =
+        body.ipam.config.iter().map(|config| config.ip_range.clone()).filter(|range| !range.is_empty());
+    let reserved = body.ipam.config.iter().flat_map(|config| config.auxiliary_addresses.clone());
     let id = random_id()?;
     let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
     for (name, value) in &body.options {
@@ -311,25 +296,19 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
     }
     Ok(NetworkRecord {
         id,
-        name: body.name,
-        driver,
-        link,
         subnets: subnets.into_iter().flatten().collect(),
+        ranges: ranges.collect(),
+        reserved: reserved.collect(),
         internal: body.internal,
         mtu,
         labels: body.labels,
-        created: Moment::now(),
+        ..NetworkRecord::new(body.name, link, driver)
     })
 }
 
 /// A subnet whose gateway is its first address, as all of box's are.
 fn subnet(config: &IpamConfig) -> Outcome<Option<String>> {
-    let IpamConfig { subnet, gateway, ip_range, auxiliary_addresses } = config;
-    if !ip_range.is_empty() || !auxiliary_addresses.is_empty() {
-        return Err(Fault::invalid(
-            "IPAM.Config: IPRange and AuxiliaryAddresses are not there: leave them out",
-        ));
-    }
+    let IpamConfig { subnet, gateway, ip_range: _, auxiliary_addresses: _ } = config;
     if subnet.is_empty() {
         return match gateway.is_empty() {
             true => Ok(None),

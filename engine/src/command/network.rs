@@ -13,11 +13,10 @@ use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
 use crate::container::{
     Connection, ContainerRecord, NetworkFacts, NetworkMode, Rootless, Status, check_network_name,
-    compile_network,
+    check_ranges, choose_subnets, compile_network,
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
-use crate::time::Moment;
 
 pub const CREATE: Command = Command {
     name: "network create",
@@ -43,6 +42,18 @@ pub const CREATE: Command = Command {
             short: None,
             value: Some("ADDRESS"),
             help: "the host's address there: the first of a subnet",
+        },
+        Flag {
+            long: "ip-range",
+            short: None,
+            value: Some("RANGE"),
+            help: "the part of a subnet out of which addresses are given",
+        },
+        Flag {
+            long: "aux-address",
+            short: None,
+            value: Some("NAME=ADDRESS"),
+            help: "an address that no container gets",
         },
         Flag {
             long: "ipv6",
@@ -160,19 +171,26 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         ));
     }
     let record = NetworkRecord {
-        id,
-        name: name.to_string(),
-        driver,
-        link,
+        id: id.clone(),
         subnets,
+        ranges: arguments.texts("ip-range")?,
+        reserved: arguments.texts("aux-address")?.iter().map(|text| reserved(text)).collect::<Result<_>>()?,
         internal: arguments.is_set("internal"),
         mtu,
         labels: labels(arguments)?,
-        created: Moment::now(),
+        ..NetworkRecord::new(name.to_string(), link, driver)
     };
     let store = global.store()?;
-    make(&store, &record)?;
-    print(&format!("{}\n", record.id))
+    make(&store, record)?;
+    print(&format!("{id}\n"))
+}
+
+/// An address that somebody else has, with his name.
+fn reserved(text: &str) -> Result<(String, String)> {
+    let split = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, address) =
+        split.ok_or_else(|| Error::invalid(format!("--aux-address {text}: must be NAME=ADDRESS")))?;
+    Ok((name.to_string(), address.to_string()))
 }
 
 /// The host has the first address of each subnet.
@@ -195,12 +213,15 @@ fn check_gateways(subnets: &[String], gateways: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be as it is described; there is one of that name, or with that subnet.
-pub fn make(store: &Store, record: &NetworkRecord) -> Result<()> {
+pub fn make(store: &Store, mut record: NetworkRecord) -> Result<()> {
+    choose_subnets(store, &mut record)?;
+    let record = &record;
     let name = record.name.as_str();
     check_network_name(name)?;
     if OWN.iter().any(|(own, _)| *own == name) {
         return Err(Error::conflict(format!("network {name}: it is always there")));
     }
+    check_ranges(record)?;
     // What is wrong with it is said now, not by its first container.
     let network =
         crate::container::Network { mode: NetworkMode::Named(name.to_string()), ..Default::default() };

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use pillbox_network::Cidr;
 use serde_json::{Value, json};
 
 use super::documents::show_documents;
 use super::network::running_on;
 use super::{Arguments, Command, Flag, Global};
+use crate::container::{existing_networks, subnet_documents};
 use crate::error::Result;
 use crate::store::Store;
 use crate::time::rfc3339;
@@ -55,8 +55,7 @@ pub fn document(store: &Store, name: &str) -> Result<Value> {
             json!({"Name": container.name, "MacAddress": mac, "IPv4Address": four, "IPv6Address": six});
         containers.insert(container.id, document);
     }
-    let range = |subnet: Cidr| json!({"Subnet": subnet.network().to_string(), "Gateway": subnet.network().hosts().0.to_string()});
-    let ranges: Vec<Value> = record.subnets.iter().filter_map(|text| Cidr::parse(text)).map(range).collect();
+    let ranges = subnet_documents(&record, &existing_networks(store)?);
     Ok(json!({
         "Name": record.name,
         "Id": record.id,
@@ -65,7 +64,7 @@ pub fn document(store: &Store, name: &str) -> Result<Value> {
         "Driver": record.driver.name(),
         "IPAM": {"Driver": "default", "Config": ranges},
         "Internal": record.internal,
-        "Subnets": record.subnets,
+        "Subnets": ranges.iter().map(|range| &range["Subnet"]).collect::<Vec<_>>(),
         "Link": record.link,
         "Containers": containers,
         "Labels": record.labels,

@@ -124,11 +124,9 @@ const OF_VOLUME: &[Refused] = &[
 ];
 
 const ADDRESSES: &str =
-    "addresses are given out of the whole subnet: --subnet, and --ip for a container's own";
+    "addresses are given by box itself: --subnet, --ip-range, and --ip for a container's own";
 
 const OF_NETWORK: &[Refused] = &[
-    valued("aux-address", None, ADDRESSES),
-    valued("ip-range", None, ADDRESSES),
     valued("ipam-driver", Some("default"), ADDRESSES),
     valued("ipam-opt", None, ADDRESSES),
     switch("ipv4", "true", "each network has an IPv4 subnet"),

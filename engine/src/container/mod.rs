@@ -53,6 +53,7 @@ mod stats;
 mod status;
 mod step;
 mod streams;
+mod subnets;
 mod sweep;
 mod terminal;
 mod timeline;
@@ -103,6 +104,7 @@ pub use start::{Patience, attach_to, end, signal, start_attached, start_detached
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
+pub use subnets::{check_ranges, choose_subnets, existing_networks, subnet_documents};
 pub use sweep::{Swept, sweep};
 pub use timeline::Timeline;
 pub use unreaped::{are_unreaped, reap};

@@ -236,16 +236,24 @@ fn refuse_without_name(aliases: &[String], addresses: &[String]) -> Result<()> {
 }
 
 fn model(record: Option<&NetworkRecord>) -> Value {
-    let Some(NetworkRecord { driver, link, subnets, internal, mtu, .. }) = record else {
-        return json!({"type": "bridge"});
-    };
+    let Some(record) = record else { return json!({"type": "bridge"}) };
+    let NetworkRecord { driver, link, subnets, chosen, ranges, reserved, internal, mtu, .. } = record;
     let mut model = match driver {
         NetworkDriver::Bridge => json!({"type": "bridge", "bridge_name": link, "internal": internal}),
         NetworkDriver::Macvlan => json!({"type": "macvlan", "parent": link}),
         NetworkDriver::Ipvlan => json!({"type": "ipvlan", "parent": link}),
     };
-    if !subnets.is_empty() {
-        model["subnets"] = json!(subnets);
+    let reserved: Vec<&String> = reserved.values().collect();
+    let is_bridge = *driver == NetworkDriver::Bridge;
+    for (member, texts) in [
+        ("subnets", json!(subnets)),
+        ("preferred", json!(if is_bridge && subnets.is_empty() { chosen.as_slice() } else { &[] })),
+        ("ranges", json!(ranges)),
+        ("reserved", json!(reserved)),
+    ] {
+        if texts != json!([]) {
+            model[member] = texts;
+        }
     }
     if let Some(mtu) = mtu {
         model["mtu"] = json!(mtu);
@@ -294,14 +302,8 @@ mod tests {
     fn facts(is_users: bool) -> NetworkFacts {
         let record = |name: &str, link: &str, internal| NetworkRecord {
             id: format!("{name:0<64}"),
-            name: name.to_string(),
-            driver: NetworkDriver::Bridge,
-            link: link.to_string(),
-            subnets: Vec::new(),
             internal,
-            mtu: None,
-            labels: std::collections::BTreeMap::new(),
-            created: crate::time::Moment(0),
+            ..NetworkRecord::new(name.to_string(), link.to_string(), NetworkDriver::Bridge)
         };
         let named = vec![record("front", "pb1", false), record("inner", "pb2", true)];
         NetworkFacts { named, is_users, search: vec!["example.org".into()] }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use pillbox_network::Cidr;
 use serde::{Deserialize, Serialize};
 
 use super::REMEDY;
@@ -39,6 +40,15 @@ pub struct NetworkRecord {
     pub link: String,
     /// The subnets that were asked for; otherwise free ones are taken.
     pub subnets: Vec<String>,
+    /// The free ones that it takes if they still are.
+    #[serde(default)]
+    pub chosen: Vec<String>,
+    /// Parts of the subnets, out of which addresses are given; otherwise all are.
+    #[serde(default)]
+    pub ranges: Vec<String>,
+    /// Addresses that no container gets, by names that say what has them.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, String>,
     /// Whether it has no way out.
     pub internal: bool,
     /// The largest packet in bytes.
@@ -50,6 +60,30 @@ pub struct NetworkRecord {
 }
 
 impl NetworkRecord {
+    /// A network of which nothing but this is asked for; its id is still to come.
+    pub fn new(name: String, link: String, driver: NetworkDriver) -> NetworkRecord {
+        NetworkRecord {
+            id: String::new(),
+            name,
+            driver,
+            link,
+            subnets: Vec::new(),
+            chosen: Vec::new(),
+            ranges: Vec::new(),
+            reserved: BTreeMap::new(),
+            internal: false,
+            mtu: None,
+            labels: BTreeMap::new(),
+            created: Moment::now(),
+        }
+    }
+
+    /// The subnets that were asked for, or were chosen.
+    pub fn parsed_subnets(&self) -> Vec<Cidr> {
+        let subnets = if self.subnets.is_empty() { &self.chosen } else { &self.subnets };
+        subnets.iter().filter_map(|text| Cidr::parse(text)).collect()
+    }
+
     /// By what the runtime knows it.
     pub fn runtime_name(&self) -> String {
         match self.driver {

@@ -399,3 +399,69 @@ fn the_host_has_a_name() {
     room.call(&[&named[..], &["--network", "none", "./rootfs", "true"]].concat())
         .fails(125, "--add-host hg:host-gateway: only root's networks lead to the host");
 }
+
+#[test]
+fn addresses_are_given_out_of_a_range() {
+    as_root_and_as_a_user(|room| {
+        let subnet = ["--subnet", "10.96.0.0/24", "--ip-range", "10.96.0.128/30"];
+        let reserved = ["--aux-address", "router=10.96.0.129", "--aux-address", "printer=10.96.0.9"];
+        room.call(&[&["network", "create"], &subnet[..], &reserved, &["part"]].concat()).ok();
+        let config = room.call(&["network", "inspect", "-f", "{{json (index .IPAM.Config 0)}}", "part"]).ok();
+        let wanted = r#"{"AuxiliaryAddresses":{"printer":"10.96.0.9","router":"10.96.0.129"},"Gateway":"10.96.0.1","IPRange":"10.96.0.128/30","Subnet":"10.96.0.0/24"}"#;
+        assert_eq!(config.trim(), wanted);
+        let on = |flags: &[&str], name: &str| {
+            let fixed = ["run", "-d", "--network", "part", "--name", name];
+            room.call(&[&fixed, flags, &["./rootfs", "sleep", "1000"]].concat())
+        };
+        for (name, last) in [("a1", "128"), ("a2", "130"), ("a3", "131")] {
+            on(&[], name).exits(0);
+            let format = "{{(index .NetworkSettings.Networks \"part\").IPAddress}}";
+            let address = room.call(&["inspect", "-f", format, name]).ok();
+            assert_eq!(address.trim(), format!("10.96.0.{last}"));
+        }
+        on(&[], "a4").fails_with(125, "all 4 addresses from 10.96.0.128 to 10.96.0.131 are taken");
+        // Whoever asks for one may have any of the subnet, but for those of others.
+        on(&["--ip", "10.96.0.77"], "a5").exits(0);
+        on(&["--ip", "10.96.0.9"], "a6").fails_with(125, "10.96.0.9 of network");
+        room.call(&["rm", "-f", "a1", "a2", "a3", "a5"]).ok();
+        room.call(&["rm", "-f", "a4", "a6"]).exits(0);
+        room.call(&["network", "rm", "part"]).ok();
+        let create = |flags: &[&str]| room.call(&[&["network", "create"], flags, &["wrong"]].concat());
+        create(&["--ip-range", "10.96.0.0/25"])
+            .fails(125, "--ip-range 10.96.0.0/25: must be in a subnet: --subnet");
+        create(&["--subnet", "10.96.0.0/24", "--aux-address", "10.96.0.3"])
+            .fails(125, "must be NAME=ADDRESS");
+        // Free subnets are chosen when it is made, and taken if they still are free then.
+        room.call(&["network", "create", "free"]).ok();
+        let subnet =
+            || room.call(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "free"]).ok();
+        let chosen = subnet();
+        assert!(chosen.starts_with("10.") && chosen.ends_with(".0.0/16\n"), "{chosen}");
+        let run =
+            ["run", "--rm", "--network", "free", "./rootfs", "ip", "-4", "-o", "address", "show", "eth0"];
+        let said = room.call(&run).exits(0).stdout;
+        assert!(said.contains(&format!("inet {}", chosen.trim().trim_end_matches("0.0/16"))), "{said}");
+        assert_eq!(subnet(), chosen);
+        room.call(&["network", "rm", "free"]).ok();
+        room.assert_gone();
+    });
+}
+
+#[test]
+fn what_was_chosen_and_is_taken_by_then_is_replaced() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "free"]).ok();
+    let subnet =
+        || room.call(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "free"]).ok();
+    let chosen = subnet();
+    let route = |verb: &str| {
+        Command::new("ip").args(["route", verb, chosen.trim(), "dev", "lo"]).status().expect("ip")
+    };
+    assert!(route("add").success());
+    room.call(&["run", "--rm", "--network", "free", "./rootfs", "true"]).exits(0);
+    let other = subnet();
+    assert!(other != chosen && other.starts_with("10."), "{other}");
+    assert!(route("del").success());
+    room.call(&["network", "rm", "free"]).ok();
+    room.assert_gone();
+}

@@ -57,6 +57,9 @@ object! {
         "parent" => parent: Option<Text<'a>>,
         "mode" => mode: Option<Text<'a>>,
         "subnets" => subnets: List<Cidr>,
+        "preferred" => preferred: List<Cidr>,
+        "ranges" => ranges: List<Cidr>,
+        "reserved" => reserved: List<Ip>,
         "mtu" => mtu: Option<u32>,
         "masquerade" => masquerade: Option<bool>,
         "isolated" => isolated: Option<bool>,
@@ -164,12 +167,28 @@ impl Netconf {
 
 /// Of user mode there is one interface, of which little can be said: the program takes the rest from the host.
 fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<UserMode> {
-    let Model { kind: _, bridge_name, parent, mode, subnets, mtu, masquerade, isolated, internal } = model;
+    let Model {
+        kind: _,
+        bridge_name,
+        parent,
+        mode,
+        subnets,
+        preferred,
+        ranges,
+        reserved,
+        mtu,
+        masquerade,
+        isolated,
+        internal,
+    } = model;
     let others = [
         ("bridge_name", bridge_name.is_some()),
         ("parent", parent.is_some()),
         ("mode", mode.is_some()),
         ("subnets", !subnets.is_empty()),
+        ("preferred", !preferred.is_empty()),
+        ("ranges", !ranges.is_empty()),
+        ("reserved", !reserved.is_empty()),
         ("masquerade", masquerade.is_some()),
         ("isolated", isolated.is_some()),
         ("internal", internal.is_some()),
@@ -266,10 +285,21 @@ fn resolver(dns: Dns<'_>) -> Resolver {
 fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
     let pairs =
         || NetworkRequest { name: PAIRS.into(), kind: NetworkKind::Pair, ..NetworkRequest::default() };
-    let Some(Model { kind, bridge_name, parent, mode, subnets, mtu, masquerade, isolated, internal }) = model
-    else {
-        return Ok(pairs());
-    };
+    let Some(model) = model else { return Ok(pairs()) };
+    let Model {
+        kind,
+        bridge_name,
+        parent,
+        mode,
+        subnets,
+        preferred,
+        ranges,
+        reserved,
+        mtu,
+        masquerade,
+        isolated,
+        internal,
+    } = model;
     let kind = match &**kind {
         "bridge" => NetworkKind::Bridge,
         "macvlan" => NetworkKind::Macvlan,
@@ -288,6 +318,7 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
         ("masquerade", !is_bridge && masquerade.is_some()),
         ("isolated", !is_bridge && isolated.is_some()),
         ("internal", !is_bridge && internal.is_some()),
+        ("preferred", !is_bridge && !preferred.is_empty()),
     ];
     if let Some((field, _)) = foreign.into_iter().find(|(_, is_wrong)| *is_wrong) {
         return Err(Error::invalid(format_args!("model.{field}: not with the type {}", kind.name())));
@@ -311,11 +342,9 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
         kind,
         link,
         mode: mode.as_ref().map(|mode| mode.to_string()),
-        ranges: subnets
-            .iter()
-            .enumerate()
-            .map(|(index, subnet)| range(index, *subnet))
-            .collect::<Result<_>>()?,
+        ranges: parts(whole(subnets, "subnets")?, ranges, reserved)?,
+        preferred: whole(preferred, "preferred")?,
+        reserved: reserved.iter().map(|Ip(ip)| *ip).collect(),
         mtu: mtu.map(|mtu| check_mtu("model.mtu", mtu)).transpose()?,
         masquerade: *masquerade,
         isolated: *isolated,
@@ -345,23 +374,54 @@ const fn v6(first: u16, prefix: u8) -> Cidr {
     Cidr { ip: IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), prefix }
 }
 
-fn range(index: usize, subnet: Cidr) -> Result<Range> {
+/// Subnets all of whose addresses are given.
+fn whole(subnets: &[Cidr], member: &str) -> Result<Vec<Range>> {
+    let one = |(index, subnet): (usize, &Cidr)| range(&format!("model.{member}[{index}]"), *subnet);
+    subnets.iter().enumerate().map(one).collect()
+}
+
+/// The same, of which addresses are given in these parts alone, and some not at all.
+fn parts(mut subnets: Vec<Range>, parts: &[Cidr], reserved: &[Ip]) -> Result<Vec<Range>> {
+    for (index, part) in parts.iter().enumerate() {
+        let field = format_args!("model.ranges[{index}]: {part}");
+        if *part != part.network() {
+            return Err(Error::invalid(format_args!("{field} is an address in {}", part.network())));
+        }
+        let within =
+            |known: &&mut Range| known.subnet.prefix <= part.prefix && known.subnet.contains(part.ip);
+        let Some(found) = subnets.iter_mut().find(within) else {
+            return Err(Error::invalid(format_args!("{field} is in none of model.subnets")));
+        };
+        if found.first.is_some() {
+            return Err(Error::invalid(format_args!("{field}: {} has a range already", found.subnet)));
+        }
+        let (first, last) = found.subnet.hosts();
+        found.first = Some(Ip(part.ip.max(first)));
+        found.last = Some(Ip(part.last().min(last)));
+    }
+    match reserved.iter().enumerate().find(|(_, ip)| !subnets.iter().any(|known| known.may_give(ip.0))) {
+        Some((index, Ip(ip))) => Err(Error::invalid(format_args!(
+            "model.reserved[{index}]: {ip} is no address for hosts in any of model.subnets"
+        ))),
+        None => Ok(subnets),
+    }
+}
+
+fn range(field: &str, subnet: Cidr) -> Result<Range> {
     if subnet != subnet.network() {
         let right = subnet.network();
-        return Err(Error::invalid(format_args!(
-            "model.subnets[{index}]: {subnet} is an address in {right}"
-        )));
+        return Err(Error::invalid(format_args!("{field}: {subnet} is an address in {right}")));
     }
     if let Some((reserved, whose)) = RESERVED.iter().find(|(reserved, _)| reserved.overlaps(subnet)) {
         return Err(Error::invalid(format_args!(
-            "model.subnets[{index}]: {subnet} has addresses {whose} ({reserved}): choose a private one, such as \
+            "{field}: {subnet} has addresses {whose} ({reserved}): choose a private one, such as \
              10.88.0.0/16 or fd00:88::/64"
         )));
     }
     let (first, last) = subnet.hosts();
     if first == last {
         return Err(Error::invalid(format_args!(
-            "model.subnets[{index}]: {subnet} has no room for a gateway and containers"
+            "{field}: {subnet} has no room for a gateway and containers"
         )));
     }
     Ok(Range { subnet, gateway: None, first: None, last: None })

@@ -131,6 +131,18 @@ fn what_cannot_be_is_refused_by_its_field() {
              10.88.0.0/16 or fd00:88::/64",
         ),
         (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "ranges": ["10.89.0.0/24"]}}"#,
+            "model.ranges[0]: 10.89.0.0/24 is in none of model.subnets",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "ranges": ["10.88.1.0/24", "10.88.2.0/24"]}}"#,
+            "model.ranges[1]: 10.88.2.0/24: 10.88.0.0/16 has a range already",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "reserved": ["10.88.0.0"]}}"#,
+            "model.reserved[0]: 10.88.0.0 is no address for hosts in any of model.subnets",
+        ),
+        (
             r#"{"dns": {"nameservers": ["localhost"]}}"#,
             "dns.nameservers[0]: \"localhost\" is not an IP address",
         ),
@@ -142,6 +154,24 @@ fn what_cannot_be_is_refused_by_its_field() {
     let port =
         refused(r#"{"model": {"type": "bridge"}, "interfaces": [{}, {"ports": ["8080:80", "80:x"]}]}"#);
     assert!(port.starts_with("interfaces[1].ports[1]: port \"80:x\": "), "{port}");
+}
+
+#[test]
+fn subnets_have_ranges() {
+    let netconf = parse(
+        r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/24", "fd00::/64"], "ranges": ["10.88.0.128/25"],
+            "reserved": ["10.88.0.129"]}, "interfaces": [{}]}"#,
+    );
+    let network = &netconf.requests[0].network;
+    let ends = network.ranges[0].ends();
+    assert_eq!(
+        (ends.0.to_string(), ends.1.to_string()),
+        ("10.88.0.128".to_string(), "10.88.0.254".to_string())
+    );
+    assert_eq!((network.ranges[1].first, network.reserved.len()), (None, 1));
+    let other = parse(r#"{"model": {"type": "bridge", "preferred": ["10.88.0.0/24"]}, "interfaces": [{}]}"#);
+    let network = &other.requests[0].network;
+    assert_eq!((network.ranges.len(), network.preferred[0].subnet), (0, cidr("10.88.0.0/24")));
 }
 
 #[test]

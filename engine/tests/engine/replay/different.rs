@@ -57,7 +57,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("040", "POST /containers/*/start.message", "as that"),
     ("049", "POST /containers/*/start.message", "it says who has the port"),
     ("049", "POST /containers/*/wait.StatusCode", "box's own status of what was not started is 125"),
-    ("059", "POST /networks/create", "there is no range of addresses for a part of a subnet"),
     ("062", "POST /networks/create.message", "it says with which"),
     ("068", "POST /containers/*/wait.StatusCode", "box's own status of what was not started is 125"),
     ("069", "POST /containers/", "there are no links"),

@@ -1,0 +1,158 @@
+//! The subnets of networks with names: which they have, or are to have with their first container.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use pillbox::container::{STORE, worded};
+use pillbox_network::host::Host;
+use pillbox_network::network::Network;
+use pillbox_network::{Cidr, free_subnets};
+use serde_json::{Value, json};
+
+use super::rootless::Rootless;
+use crate::error::{Error, Result};
+use crate::store::{NetworkDriver, NetworkRecord, Store};
+
+/// The networks that exist at this moment.
+///
+/// # Errors
+/// What is recorded of them cannot be read.
+pub fn existing_networks(store: &Store) -> Result<Vec<Network>> {
+    let rootless = Rootless::of(store);
+    let folder = rootless.as_ref().map_or(Path::new(STORE), Rootless::records);
+    match pillbox_network::store::Store::find(folder) {
+        Ok(Some(known)) => Ok(pillbox_network::inspect::list(&known).map_err(worded)?.networks),
+        // There are none yet.
+        Ok(None) | Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Chooses subnets for a bridge for which none were asked for. Should somebody have them by the time of its first container, it gets
+/// others.
+///
+/// # Errors
+/// All are taken; the kernel does not tell its routes.
+pub fn choose_subnets(store: &Store, record: &mut NetworkRecord) -> Result<()> {
+    if record.driver != NetworkDriver::Bridge || !record.subnets.is_empty() {
+        return Ok(());
+    }
+    let others: Vec<Cidr> = store.networks().list()?.iter().flat_map(NetworkRecord::parsed_subnets).collect();
+    let mut host = Host::open().map_err(worded)?;
+    let networks = existing_networks(store)?;
+    // What is worth a note is told with the first container.
+    let free = free_subnets(&mut host, &record.link, &networks, &others, &mut Vec::new()).map_err(worded)?;
+    record.chosen = free.iter().map(|range| range.subnet.to_string()).collect();
+    Ok(())
+}
+
+/// Makes sure that ranges and reserved addresses are within subnets.
+///
+/// # Errors
+/// One is not; it is named by its flag.
+pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
+    let subnets: Vec<Cidr> = record.subnets.iter().filter_map(|text| Cidr::parse(text)).collect();
+    let mut having: Vec<Cidr> = Vec::new();
+    for text in &record.ranges {
+        let wrong = |why: &str| Error::invalid(format!("--ip-range {text}: {why}"));
+        let range = Cidr::parse(text).filter(|range| range.network() == *range);
+        let range = range.ok_or_else(|| wrong("must be as 10.89.0.128/25"))?;
+        let subnet = subnets.iter().find(|subnet| is_within(range, **subnet));
+        let subnet = subnet.ok_or_else(|| wrong("must be in a subnet: --subnet"))?;
+        if having.contains(subnet) {
+            return Err(wrong(&format!("{subnet} has a range already")));
+        }
+        having.push(*subnet);
+    }
+    for (name, text) in &record.reserved {
+        let address = text.parse::<IpAddr>().ok();
+        if !address.is_some_and(|address| subnets.iter().any(|subnet| subnet.is_for_hosts(address))) {
+            return Err(Error::invalid(format!(
+                "--aux-address {name}={text}: must be an address in a subnet: --subnet"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_within(range: Cidr, subnet: Cidr) -> bool {
+    subnet.prefix <= range.prefix && subnet.contains(range.ip)
+}
+
+/// `IPAM.Config` as Docker has it: the subnets with their gateways.
+pub fn subnet_documents(record: &NetworkRecord, existing: &[Network]) -> Vec<Value> {
+    let name = record.runtime_name();
+    let gateways = match existing.iter().find(|network| network.name == name) {
+        Some(network) => network.gateways(),
+        None => {
+            let first = |subnet: Cidr| Cidr { ip: subnet.hosts().0, ..subnet };
+            record.parsed_subnets().into_iter().map(first).collect()
+        }
+    };
+    gateways.into_iter().map(|gateway| document(record, gateway)).collect()
+}
+
+fn document(record: &NetworkRecord, gateway: Cidr) -> Value {
+    let subnet = gateway.network();
+    let mut document = json!({"Subnet": subnet.to_string(), "Gateway": gateway.ip.to_string()});
+    let range =
+        record.ranges.iter().find(|text| Cidr::parse(text).is_some_and(|range| is_within(range, subnet)));
+    if let Some(range) = range {
+        document["IPRange"] = json!(range);
+    }
+    let is_in_it = |text: &str| text.parse().is_ok_and(|address| subnet.contains(address));
+    let reserved: serde_json::Map<String, Value> = record
+        .reserved
+        .iter()
+        .filter(|(_, address)| is_in_it(address))
+        .map(|(name, address)| (name.clone(), json!(address)))
+        .collect();
+    if !reserved.is_empty() {
+        document["AuxiliaryAddresses"] = Value::Object(reserved);
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(subnets: &[&str], ranges: &[&str], reserved: &[(&str, &str)]) -> NetworkRecord {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        NetworkRecord {
+            subnets: texts(subnets),
+            ranges: texts(ranges),
+            reserved: reserved.iter().map(|(name, ip)| (name.to_string(), ip.to_string())).collect(),
+            ..NetworkRecord::new("net".into(), "pb0".into(), NetworkDriver::Bridge)
+        }
+    }
+
+    #[test]
+    fn ranges_are_within_subnets() {
+        let both = ["10.9.0.0/24", "fd00::/64"];
+        check_ranges(&record(&both, &["10.9.0.128/25", "fd00::8000/113"], &[("a", "10.9.0.3")])).unwrap();
+        for (ranges, reserved, words) in [
+            (&["10.8.0.0/25"][..], &[][..], "--ip-range 10.8.0.0/25: must be in a subnet"),
+            (&["10.9.0.1/25"], &[], "--ip-range 10.9.0.1/25: must be as 10.89.0.128/25"),
+            (&["10.9.0.0/23"], &[], "must be in a subnet"),
+            (&["10.9.0.0/25", "10.9.0.128/25"], &[], "10.9.0.0/24 has a range already"),
+            (&[], &[("a", "10.8.0.3")], "--aux-address a=10.8.0.3: must be an address in a subnet"),
+            (&[], &[("a", "x")], "--aux-address a=x: must be"),
+        ] {
+            let error = check_ranges(&record(&both, ranges, reserved)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn documents_have_what_is_of_their_subnet() {
+        let known = record(&["10.9.0.0/24", "fd00::/64"], &["10.9.0.128/25"], &[("a", "10.9.0.3")]);
+        let documents = subnet_documents(&known, &[]);
+        assert_eq!(
+            documents,
+            [
+                json!({"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1", "IPRange": "10.9.0.128/25", "AuxiliaryAddresses": {"a": "10.9.0.3"}}),
+                json!({"Subnet": "fd00::/64", "Gateway": "fd00::1"}),
+            ]
+        );
+    }
+}
