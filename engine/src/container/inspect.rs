@@ -86,12 +86,12 @@ fn log_config(log: &LogOptions) -> Value {
     let LogOptions { driver, size, count, tag, labels, variables, waiting, syslog } = log;
     let list = |names: &[String]| Some(names.join(",")).filter(|names| !names.is_empty());
     let options = [
-        ("max-size", size.map(|bytes| bytes.to_string())),
+        ("max-size", size.map(size_text)),
         ("max-file", count.map(|count| count.to_string())),
         ("tag", tag.clone()),
         ("labels", list(labels)),
         ("env", list(variables)),
-        ("max-buffer-size", waiting.map(|bytes| bytes.to_string())),
+        ("max-buffer-size", waiting.map(|bytes| size_text(bytes as u64))),
         ("syslog-address", syslog.address.clone()),
         ("syslog-facility", syslog.facility.clone()),
         ("syslog-format", syslog.format.clone()),
@@ -99,6 +99,15 @@ fn log_config(log: &LogOptions) -> Value {
     let options: Map<String, Value> =
         options.into_iter().filter_map(|(name, value)| Some((name.to_string(), json!(value?)))).collect();
     json!({"Type": driver.name(), "Config": options})
+}
+
+/// As people write it: `10m`.
+fn size_text(bytes: u64) -> String {
+    let units = [(30, "g"), (20, "m"), (10, "k")].map(|(bits, unit)| (1_u64 << bits, unit));
+    match units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", bytes / size),
+        None => bytes.to_string(),
+    }
 }
 
 fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
