@@ -11,7 +11,7 @@ use super::fault::{Fault, Outcome};
 use crate::command::{is_labelled, is_named, prune_volumes, volumes_in_use};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::Kind;
-use crate::store::{Store, VolumeRecord};
+use crate::store::{Store, VolumeRecord, random_id};
 use crate::time::rfc3339;
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,7 +35,7 @@ pub fn document(store: &Store, record: &VolumeRecord) -> Value {
         "Mountpoint": store.volumes().path(&record.name),
         "CreatedAt": rfc3339(record.created),
         "Labels": labels,
-        "Options": null,
+        "Options": if record.options.is_empty() { Value::Null } else { json!(record.options) },
         "Scope": "local",
     })
 }
@@ -76,17 +76,14 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             body.driver
         )));
     }
-    if let Some(name) = body.driver_opts.keys().next() {
-        return Err(Fault::invalid(format!("DriverOpts.{name}: box has no options of volumes")));
+    let CreateBody { name, driver: _, driver_opts, labels } = body;
+    let is_anonymous = name.is_empty();
+    if !is_anonymous {
+        check_volume_name(&name)?;
     }
-    let volumes = daemon.store.volumes();
-    let record = match body.name.as_str() {
-        "" => volumes.make_anonymous()?,
-        name => {
-            check_volume_name(name)?;
-            volumes.make(name, &body.labels)?
-        }
-    };
+    let name = if is_anonymous { random_id()? } else { name };
+    let record = VolumeRecord { is_anonymous, labels, options: driver_opts, ..VolumeRecord::new(&name) };
+    let record = daemon.store.volumes().make(record)?;
     Ok(Reply::Json(201, document(&daemon.store, &record)))
 }
 

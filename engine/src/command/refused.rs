@@ -85,8 +85,6 @@ const ONE_PLATFORM: &str =
     "what is kept of an image is for one platform: box pull --platform fetches another";
 const SIGNATURES: &str = "signatures are not checked: name the image by its digest";
 const SWARM: &str = "there are no clusters";
-const PLAIN: &str =
-    "a volume is a plain folder: -v /path:/target for a path of the host's, --tmpfs for memory";
 
 const OF_IMAGES: &[Refused] = &[switch("tree", "false", ONE_PLATFORM)];
 
@@ -110,7 +108,6 @@ const OF_RM: &[Refused] =
 const OF_VOLUMES: &[Refused] = &[switch("cluster", "false", SWARM)];
 
 const OF_VOLUME: &[Refused] = &[
-    valued("opt", None, PLAIN),
     valued("availability", None, SWARM),
     valued("group", None, SWARM),
     valued("limit-bytes", None, SWARM),

@@ -1,6 +1,6 @@
 //! volume: folders that outlive containers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::{Arguments, Command, Flag, Global, each, print, tell_broken};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
-use crate::store::{Store, VolumeRecord};
+use crate::store::{Store, VolumeRecord, random_id};
 use crate::time::rfc3339;
 
 pub const CREATE: Command = Command {
@@ -32,6 +32,12 @@ pub const CREATE: Command = Command {
             short: Some('d'),
             value: Some("DRIVER"),
             help: "local, which is the only one",
+        },
+        Flag {
+            long: "opt",
+            short: Some('o'),
+            value: Some("NAME=VALUE"),
+            help: "type=tmpfs, device=tmpfs, o=size=1m; or type=none, device=/folder, o=bind",
         },
     ]],
     ends_at_operand: false,
@@ -110,14 +116,24 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Err(Error::invalid(format!("--driver {other}: must be local: there are no plugins")));
     }
     let store = global.store()?;
-    let record = match arguments.operand(0)? {
-        None => store.volumes().make_anonymous()?,
-        Some(name) => {
-            check_volume_name(name)?;
-            store.volumes().make(name, &labels(arguments)?)?
-        }
-    };
+    let name = arguments.operand(0)?;
+    name.map_or(Ok(()), check_volume_name)?;
+    let record = store.volumes().make(VolumeRecord {
+        is_anonymous: name.is_none(),
+        labels: labels(arguments)?,
+        options: options(arguments)?,
+        ..VolumeRecord::new(&name.map_or_else(random_id, |name| Ok(name.to_string()))?)
+    })?;
     print(&format!("{}\n", record.name))
+}
+
+/// `--opt NAME=VALUE`.
+fn options(arguments: &Arguments) -> Result<BTreeMap<String, String>> {
+    let split = |text: String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_string(), value.to_string())),
+        None => Err(Error::invalid(format!("--opt {text}: must be NAME=VALUE"))),
+    };
+    arguments.texts("opt")?.into_iter().map(split).collect()
 }
 
 fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -166,6 +182,7 @@ fn document(store: &Store, record: &VolumeRecord) -> Value {
         "Mountpoint": store.volumes().path(&record.name),
         "CreatedAt": rfc3339(record.created),
         "Labels": record.labels,
+        "Options": record.options,
         "Scope": "local",
     })
 }

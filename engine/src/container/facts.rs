@@ -1,5 +1,6 @@
 //! What a container's configuration depends on besides its image and what is asked for. Looked at once, before it is compiled.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,7 +13,7 @@ use super::record::ContainerRecord;
 use super::status::open_running;
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
-use crate::store::Store;
+use crate::store::{Store, VolumeDevice};
 
 /// The facts.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Facts {
     pub hostname: String,
     /// The folder of volumes.
     pub volumes: PathBuf,
+    /// What those are on that are no folders there, by their names.
+    pub volume_devices: BTreeMap<String, VolumeDevice>,
     /// Namespaces of other containers.
     pub joined: Joined,
     /// Devices that are asked for; all of the host's for a privileged container.
@@ -106,6 +109,7 @@ impl Facts {
         }
         let parent = options.namespaces.cgroup_parent.as_ref();
         facts.cgroup_parent = parent.map(|parent| cgroup_parent(parent, facts.maps.is_some())).transpose()?;
+        facts.volume_devices = volume_devices(store, options)?;
         facts.has_message_queues = Path::new("/dev/mqueue").exists();
         facts.limited = options.device_limits.iter().map(with_numbers).collect::<Result<_>>()?;
         Ok(facts)
@@ -122,6 +126,7 @@ impl Facts {
             machine,
             hostname,
             volumes,
+            volume_devices: BTreeMap::new(),
             joined: Joined::default(),
             devices: Vec::new(),
             limited: Vec::new(),
@@ -129,6 +134,18 @@ impl Facts {
             cgroup_parent: None,
         }
     }
+}
+
+/// What volumes are on that are no folders of box's.
+///
+/// # Errors
+/// A volume's record is broken.
+pub fn volume_devices(store: &Store, options: &Options) -> Result<BTreeMap<String, VolumeDevice>> {
+    let mut devices = BTreeMap::new();
+    for name in options.volumes() {
+        devices.extend(store.volumes().device(name)?.map(|device| (name.to_string(), device)));
+    }
+    Ok(devices)
 }
 
 impl Joined {

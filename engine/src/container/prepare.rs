@@ -1,5 +1,6 @@
 //! From a container's record to what the runtime takes.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use pillbox::container::CniSettings;
@@ -7,16 +8,17 @@ use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
-use super::facts::{Facts, are_one};
+use super::facts::{Facts, are_one, volume_devices};
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::rootless::{Connector, Namespaces, Rootless};
+use super::status::Status;
 use super::streams::Account;
 use crate::error::{Context, Error, Kind, Result};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, ContainerId, Store, VolumeDevice};
 
 /// What the runtime takes.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     check_sources(&record.options)?;
     let root = RootFolders::make(store, folder, record)?;
     let is_users = store.maps().is_some();
-    fill_volumes(store, &record.options, &root)?;
+    fill_volumes(store, &folder.id, &record.options, &root)?;
     let mut facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
     let mut notes = Vec::new();
     let rootless = Rootless::of(store).filter(|_| !record.options.network.names().is_empty());
@@ -106,13 +108,46 @@ fn check_sources(options: &Options) -> Result<()> {
 }
 
 /// A volume that is empty begins with what the image has at its place.
-fn fill_volumes(store: &Store, options: &Options, root: &RootFolders) -> Result<()> {
+fn fill_volumes(store: &Store, own: &ContainerId, options: &Options, root: &RootFolders) -> Result<()> {
+    let devices = volume_devices(store, options)?;
     for mount in &options.mounts {
         let MountSource::Volume { name, copies, .. } = &mount.source else { continue };
+        let copy = |folder: &Path| root.copy_out(store, &mount.destination, folder);
+        match devices.get(name) {
+            Some(VolumeDevice::Bind { path, .. }) => {
+                let named = || format!("volume {name}: its folder {}", path.display());
+                let is_empty = std::fs::read_dir(path).context(named)?.next().is_none();
+                if is_empty && *copies {
+                    copy(path)?;
+                }
+                continue;
+            }
+            // It begins with its mount.
+            Some(VolumeDevice::Tmpfs { .. }) => {
+                refuse_shared(store, own, name)?;
+                continue;
+            }
+            None => {}
+        }
         if *copies {
-            store.volumes().fill(name, |folder| root.copy_out(store, &mount.destination, folder))?;
+            store.volumes().fill(name, copy)?;
         } else {
             store.volumes().finish(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Each container has a mount of its own of a volume in memory: what one writes another one would not see.
+fn refuse_shared(store: &Store, own: &ContainerId, name: &str) -> Result<()> {
+    for folder in store.containers().list()? {
+        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let has_it = folder.id != *own && record.options.volumes().any(|known| known == name);
+        if has_it && Status::of(store, &folder).is_ok_and(|status| status.is_alive()) {
+            return Err(Error::conflict(format!(
+                "volume {name}: type=tmpfs is for one container at a time, and {} runs with it: stop that, or take a volume on disk",
+                record.name
+            )));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::status::{Status, open};
 use crate::error::{Error, Result};
 use crate::inside::{Bind, Ended, Place};
 use crate::layer::Change;
-use crate::store::{ContainerFolder, Lock, Sharing, Store};
+use crate::store::{ContainerFolder, Lock, Sharing, Store, VolumeDevice};
 
 /// Where a container's root can be reached.
 #[derive(Debug)]
@@ -63,7 +63,11 @@ fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
                 read_only: *access == Access::ReadOnly,
             }),
             MountSource::Volume { name, .. } => Some(Bind {
-                source: store.volumes().path(name),
+                source: match store.volumes().device(name) {
+                    Ok(Some(VolumeDevice::Tmpfs { .. })) => return None,
+                    Ok(Some(VolumeDevice::Bind { path, .. })) => path,
+                    Ok(None) | Err(_) => store.volumes().path(name),
+                },
                 destination: destination.clone(),
                 read_only: *access == Access::ReadOnly,
             }),

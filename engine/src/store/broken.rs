@@ -88,10 +88,9 @@ fn write_volume(folder: &Path, name: &str) -> Result<()> {
     let created = created.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let created = created.and_then(|since| u64::try_from(since.as_nanos()).ok());
     let record = VolumeRecord {
-        name: name.to_string(),
         is_anonymous: name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        labels: std::collections::BTreeMap::new(),
         created: created.map_or_else(Moment::now, Moment),
+        ..VolumeRecord::new(name)
     };
     let text = serde_json::to_vec(&record).map_err(|error| Error::invalid(error.to_string()))?;
     write_whole(&folder.join("volume.json"), &text)

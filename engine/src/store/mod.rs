@@ -24,6 +24,7 @@ mod removal;
 mod stamp;
 mod version;
 mod volume;
+mod volume_device;
 mod watch;
 mod whole;
 
@@ -48,6 +49,7 @@ pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
 pub use stamp::{Stamp, stamping_time};
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
+pub use volume_device::VolumeDevice;
 pub use watch::FolderWatch;
 pub use whole::{read_whole, write_whole, write_without_sync};
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::REMEDY;
 use super::event::Events;
 use super::lock::{Lock, Sharing};
+use super::volume_device::VolumeDevice;
 use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, may_be_name, names_in, random_id, removal, write_whole};
 use crate::error::{Context, Error, Kind, Result};
@@ -28,8 +29,32 @@ pub struct VolumeRecord {
     pub is_anonymous: bool,
     /// Whatever its user says.
     pub labels: BTreeMap<String, String>,
+    /// What its data is on, if that is no folder of box's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// When it was made.
     pub created: Moment,
+}
+
+impl VolumeRecord {
+    /// A new one with a name of somebody's.
+    pub fn new(name: &str) -> VolumeRecord {
+        VolumeRecord {
+            name: name.to_string(),
+            is_anonymous: false,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            created: Moment::now(),
+        }
+    }
+
+    /// What its data is on; `None`: a folder of box's.
+    ///
+    /// # Errors
+    /// Its options cannot be.
+    pub fn device(&self) -> Result<Option<VolumeDevice>> {
+        VolumeDevice::parse(&self.options).context(|| format!("volume {}", self.name))
+    }
 }
 
 /// A volume that nobody removes as long as this is there.
@@ -80,18 +105,21 @@ impl Volumes {
     /// The volume of that name; it is made if it is not there.
     ///
     /// # Errors
-    /// The disk did not take it.
-    pub fn make(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<VolumeRecord> {
-        if let Some(record) = self.find(name)? {
+    /// The disk did not take it; its options cannot be.
+    pub fn make(&self, record: VolumeRecord) -> Result<VolumeRecord> {
+        if let Some(record) = self.find(&record.name)? {
             return Ok(record);
         }
-        let record = VolumeRecord {
-            name: name.to_string(),
-            is_anonymous: false,
-            labels: labels.clone(),
-            created: Moment::now(),
-        };
+        VolumeDevice::parse(&record.options)?;
         self.add(record)
+    }
+
+    /// What a volume's data is on; `None`: a folder of box's.
+    ///
+    /// # Errors
+    /// Its record is broken.
+    pub fn device(&self, name: &str) -> Result<Option<VolumeDevice>> {
+        self.find(name)?.map_or(Ok(None), |record| record.device())
     }
 
     /// One that nobody gives a name.
@@ -99,8 +127,7 @@ impl Volumes {
     /// # Errors
     /// The disk did not take it.
     pub fn make_anonymous(&self) -> Result<VolumeRecord> {
-        let (name, labels) = (random_id()?, BTreeMap::new());
-        self.add(VolumeRecord { name, is_anonymous: true, labels, created: Moment::now() })
+        self.add(VolumeRecord { is_anonymous: true, ..VolumeRecord::new(&random_id()?) })
     }
 
     /// The same, held.
@@ -184,7 +211,7 @@ impl Volumes {
     /// As for [`Volumes::make`].
     pub fn hold(&self, name: &str) -> Result<HeldVolume> {
         loop {
-            self.make(name, &BTreeMap::new())?;
+            self.make(VolumeRecord::new(name))?;
             match self.lock(name, Sharing::Shared) {
                 // It was removed in between.
                 Err(error) if error.kind() == Kind::NotFound => {}
@@ -323,8 +350,8 @@ mod tests {
         std::fs::create_dir_all(folder.join("volumes")).unwrap();
         std::fs::create_dir(folder.join("events")).unwrap();
         let volumes = Volumes::at(folder.join("volumes"), None, Events::at(folder.join("events")));
-        volumes.make("data", &BTreeMap::new()).unwrap();
-        volumes.make("data", &BTreeMap::new()).unwrap();
+        volumes.make(VolumeRecord::new("data")).unwrap();
+        volumes.make(VolumeRecord::new("data")).unwrap();
         drop(volumes.hold("data").unwrap());
         volumes.remove("data", || Ok(false)).unwrap();
         volumes.remove("data", || Ok(false)).unwrap_err();

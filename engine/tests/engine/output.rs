@@ -177,10 +177,7 @@ fn flags_that_box_does_not_have_are_refused_with_a_reason() {
         (&["push", "--all-tags", "x"], "push: --all-tags: one image is pushed at a time"),
         (&["logs", "--details", "x"], "logs: --details: nothing is kept with a line but its time"),
         (&["rm", "--link", "x"], "rm: --link: there are no links"),
-        (
-            &["volume", "create", "--opt", "type=nfs"],
-            "volume create: --opt type=nfs: a volume is a plain folder",
-        ),
+        (&["volume", "create", "--scope", "x"], "volume create: --scope x: there are no clusters"),
         (&["volume", "ls", "--cluster"], "volume ls: --cluster: there are no clusters"),
     ] {
         room.call(command).fails(125, words);

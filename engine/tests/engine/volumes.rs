@@ -257,3 +257,52 @@ fn a_user_maps_no_owners() {
     room.call(&["volume", "rm", "data"]).ok();
     room.assert_gone();
 }
+
+#[test]
+fn volumes_on_other_devices() {
+    let Some(room) = Room::new() else { return };
+    fs::create_dir_all(room.rootfs().join("data")).expect("folder");
+    fs::write(room.rootfs().join("data/begun"), "from the image").expect("file");
+    let create = |options: &[&str], name: &str| {
+        let flags: Vec<&str> = options.iter().flat_map(|option| ["--opt", option]).collect();
+        room.call(&[&["volume", "create"], &flags[..], &[name]].concat())
+    };
+    create(&["type=tmpfs", "device=tmpfs", "o=size=64k,uid=33,mode=750"], "memory").ok();
+    let script = "stat -c %u:%a /data; cat /data/begun; grep -c '/data tmpfs.*size=64k' /proc/mounts; touch /data/x; ls /data | wc -l";
+    for _ in 0..2 {
+        // It ends with its container.
+        let said = room.run(&["-v", "memory:/data"], &["sh", "-c", script]).ok();
+        assert_eq!(said, "33:750\nfrom the image1\n2\n");
+    }
+    assert_eq!(
+        room.run(&["-v", "memory:/data:ro"], &["sh", "-c", "touch /data/y || echo no"]).exits(0).stdout,
+        "no\n"
+    );
+    let options = room.call(&["volume", "inspect", "-f", "{{json .Options}}", "memory"]).ok();
+    assert_eq!(options.trim(), r#"{"device":"tmpfs","o":"size=64k,uid=33,mode=750","type":"tmpfs"}"#);
+    room.start(&["--name", "has", "-v", "memory:/data"], &["sleep", "1000"]);
+    room.run(&["-v", "memory:/data"], &["true"])
+        .fails_with(125, "is for one container at a time, and has runs with it");
+    room.call(&["rm", "-f", "has"]).ok();
+    let outside = room.folder.join("outside");
+    fs::create_dir(&outside).expect("folder");
+    create(&["type=none", &format!("device={}", outside.display()), "o=bind"], "bound").ok();
+    assert_eq!(room.run(&["-v", "bound:/data"], &["cat", "/data/begun"]).ok(), "from the image");
+    assert!(outside.join("begun").exists());
+    room.run(&["-v", "bound:/data"], &["sh", "-c", "echo mine >/data/begun"]).ok();
+    assert_eq!(room.run(&["-v", "bound:/data"], &["cat", "/data/begun"]).ok(), "mine\n");
+    // What does not run has it in the same place.
+    room.call(&["create", "--name", "cc", "--network", "none", "-v", "bound:/data", "./rootfs", "true"]).ok();
+    room.call(&["cp", "cc:/data/begun", "copied"]).exits(0);
+    assert_eq!(fs::read_to_string(room.folder.join("copied")).expect("file"), "mine\n");
+    room.call(&["rm", "cc"]).ok();
+    room.call(&["volume", "rm", "bound"]).ok();
+    assert!(outside.join("begun").exists(), "what is bound is not box's");
+    create(&["type=none", "device=/nonexistent/folder", "o=bind"], "lost").ok();
+    room.run(&["-v", "lost:/data"], &["true"]).fails_with(125, "volume lost: its folder /nonexistent/folder");
+    create(&["type=nfs", "device=:/srv", "o=addr=10.0.0.1"], "far")
+        .fails(125, "--opt type=nfs: must be tmpfs, or none with o=bind");
+    create(&["type=tmpfs"], "half").fails(125, "missing required option: \"device\"");
+    room.call(&["volume", "rm", "memory", "lost"]).ok();
+    room.assert_gone();
+}

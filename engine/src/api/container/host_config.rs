@@ -359,10 +359,11 @@ fn mount_of(mount: &MountBody) -> Outcome<Mount> {
             if !volume.subpath.is_empty() {
                 return Err(wrong("box has no volume-subpath"));
             }
-            if !matches!(volume.driver_config.name.as_str(), "" | "local")
-                || !volume.driver_config.options.is_empty()
-            {
-                return Err(wrong("the driver must be local, without options"));
+            if !matches!(volume.driver_config.name.as_str(), "" | "local") {
+                return Err(wrong(&format!("the driver {} must be local", volume.driver_config.name)));
+            }
+            if mount.source.is_empty() && !volume.driver_config.options.is_empty() {
+                return Err(wrong("a volume with options has a name"));
             }
             if !mount.source.is_empty() {
                 crate::container::check_volume_name(&mount.source)?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::container::facts::Facts;
 use crate::container::options::{Access, IpcAccess, Mount, MountSource, NetworkMode, Options, Sharing};
 use crate::error::{Error, Result};
-use crate::store::Volumes;
+use crate::store::{VolumeDevice, Volumes};
 
 /// Of /dev/shm, in bytes.
 const SHM_SIZE: u64 = 64 << 20;
@@ -102,9 +102,10 @@ fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
     }
     let mut entry = match source {
         MountSource::Bind { path, propagation } => bind(path, destination, *access, propagation.as_deref())?,
-        MountSource::Volume { name, .. } => {
-            bind(&facts.volumes.join(Volumes::data(name)), destination, *access, None)?
-        }
+        MountSource::Volume { name, copies, .. } => match facts.volume_devices.get(name) {
+            Some(device) => of_device(device, destination, *access, *copies)?,
+            None => bind(&facts.volumes.join(Volumes::data(name)), destination, *access, None)?,
+        },
         MountSource::Tmpfs { options } => {
             let mut flags = vec!["noexec", "nosuid", "nodev"];
             for option in options {
@@ -134,6 +135,27 @@ fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
         None => {}
     }
     Ok(entry)
+}
+
+/// A volume that is no folder of box's, with the options of its own.
+fn of_device(device: &VolumeDevice, destination: &str, access: Access, copies: bool) -> Result<Value> {
+    match device {
+        VolumeDevice::Tmpfs { options } => {
+            let mut flags: Vec<&str> = options.iter().map(String::as_str).collect();
+            flags.extend(copies.then_some("tmpcopyup"));
+            flags.extend((access == Access::ReadOnly).then_some("ro"));
+            flags.push("rprivate");
+            Ok(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": flags}))
+        }
+        VolumeDevice::Bind { path, options } => {
+            let mut entry = bind(path, destination, access, None)?;
+            let others = options.iter().filter(|option| !matches!(option.as_str(), "bind" | "rbind"));
+            if let Some(flags) = entry["options"].as_array_mut() {
+                flags.extend(others.map(|option| json!(option)));
+            }
+            Ok(entry)
+        }
+    }
 }
 
 fn bind(path: &Path, destination: &str, access: Access, propagation: Option<&str>) -> Result<Value> {

@@ -19,6 +19,7 @@ fn facts() -> Facts {
         machine: "x86_64",
         hostname: "x".to_string(),
         volumes: "/volumes".into(),
+        volume_devices: std::collections::BTreeMap::new(),
         joined: Joined::default(),
         devices: Vec::new(),
         limited: Vec::new(),

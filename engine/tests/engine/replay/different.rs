@@ -65,8 +65,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("113", "POST /exec/*/start stdout", "no words of runc's"),
     ("121", "GET /containers/*/archive", "there is no /etc/mtab"),
     ("126", "GET /containers/*/export", "there is no /.dockerenv"),
-    ("143", "POST /volumes/create", "volumes have no options"),
-    ("145", "GET /volumes", "as that"),
     ("158", "DELETE /images/*.message", "it says what to do"),
     ("159", "DELETE /images/*.message", "as that"),
     ("195", "POST /build.", "steps are called as BuildKit calls them"),
