@@ -75,7 +75,7 @@ pub fn describe(store: &Store, record: &ImageRecord) -> Result<Value> {
         "RepoDigests": digests,
         "Created": member("created"),
         "Author": member("author"),
-        "Config": raw.get("config"),
+        "Config": execution(&raw["config"]),
         "Architecture": record.platform.architecture,
         "Variant": record.platform.variant,
         "Os": record.platform.os,
@@ -84,4 +84,16 @@ pub fn describe(store: &Store, record: &ImageRecord) -> Result<Value> {
         "RootFS": {"Type": "layers", "Layers": raw["rootfs"]["diff_ids"]},
         "GraphDriver": {"Name": "overlayfs", "Data": {"Layers": layers}},
     }))
+}
+
+/// What an image says of how it is run, with the members that Docker shows of every image.
+fn execution(said: &Value) -> Value {
+    let mut shown = json!({
+        "Cmd": null, "Entrypoint": null, "Env": null, "Labels": null, "OnBuild": null, "User": "", "Volumes": null,
+        "WorkingDir": "",
+    });
+    for (name, value) in said.as_object().into_iter().flatten() {
+        shown[name] = value.clone();
+    }
+    shown
 }

@@ -115,7 +115,7 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let platform = platform(arguments)?.unwrap_or_else(Platform::of_machine);
     let mut execution = Execution::default();
     change_execution(&mut execution, &arguments.texts("change")?)?;
-    let message = arguments.text("message")?.map(str::to_string);
+    let message = Some(arguments.text("message")?.unwrap_or("Imported from -").to_string());
     let expected = expected(arguments)?;
     let input = Some(Path::new(text)).filter(|path| *path != "-");
     let mut stream: Box<dyn Read + Send> = match is_url(text) {

@@ -36,37 +36,39 @@ pub struct Configuration {
     pub history: Vec<History>,
 }
 
-/// How an image is run, where the command line says nothing else.
+/// How an image is run, where the command line says nothing else. What it does not say is left out, as builders do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Execution {
     /// User and group, by names or numbers: `www-data`, `1000:1000`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// `80/tcp`: what it listens at.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// `NAME=VALUE`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// What `Cmd` is arguments to.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// The command, or the entry point's arguments.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
     /// Folders that are to be volumes.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Empty>,
     /// The working folder.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Whatever its author says.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The signal that asks it to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// How its health is seen (Docker's).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// What is done first in images that are made of it (Docker's).
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +76,9 @@ pub struct Execution {
     /// What command lines are given to (Docker's).
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
+    /// Whether the command is words already, which matters on Windows alone; builders set it with every `CMD` (Docker's).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub args_escaped: bool,
 }
 
 /// An object without members, as Docker writes sets.
