@@ -100,6 +100,15 @@ impl Pieces {
 
 type Letters<'t> = Peekable<Chars<'t>>;
 
+/// What becomes of the sign before a letter that means itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// It goes.
+    Taken,
+    /// It stays: patterns have a meaning of their own for it, and what takes their place is as it is written.
+    Kept,
+}
+
 impl<'a> Expander<'a> {
     /// `escape` is the sign before a letter that means itself, `value` gives the values of variables.
     pub fn new(escape: char, value: &'a dyn Fn(&str) -> Option<String>) -> Expander<'a> {
@@ -112,7 +121,8 @@ impl<'a> Expander<'a> {
     /// A quote or a brace has no end; a modifier is unknown; a variable that must be set is not; it becomes too long.
     pub fn expand(&self, text: &str) -> Result<String> {
         let mut pieces = Pieces::default();
-        self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
+        self.process(&mut text.chars().peekable(), None, Escapes::Taken, &mut pieces)
+            .map_err(|error| named(error, text))?;
         Ok(pieces.word)
     }
 
@@ -122,7 +132,8 @@ impl<'a> Expander<'a> {
     /// As for [`Expander::expand`].
     pub fn words(&self, text: &str) -> Result<Vec<String>> {
         let mut pieces = Pieces { splits: true, ..Pieces::default() };
-        self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
+        self.process(&mut text.chars().peekable(), None, Escapes::Taken, &mut pieces)
+            .map_err(|error| named(error, text))?;
         pieces.end_word();
         Ok(pieces.done)
     }
@@ -145,7 +156,13 @@ impl<'a> Expander<'a> {
     }
 
     /// Until `stop`, which is taken as well, or the end.
-    fn process(&self, letters: &mut Letters<'_>, stop: Option<char>, pieces: &mut Pieces) -> Result<()> {
+    fn process(
+        &self,
+        letters: &mut Letters<'_>,
+        stop: Option<char>,
+        escapes: Escapes,
+        pieces: &mut Pieces,
+    ) -> Result<()> {
         loop {
             check_length(pieces.length)?;
             let Some(letter) = letters.next() else {
@@ -157,12 +174,15 @@ impl<'a> Expander<'a> {
             match letter {
                 letter if Some(letter) == stop => return Ok(()),
                 '\'' => self.single_quoted(letters, pieces)?,
-                '"' => self.double_quoted(letters, pieces)?,
+                '"' => self.double_quoted(letters, escapes, pieces)?,
                 '$' => {
                     let value = self.dollar(letters)?;
                     pieces.add(&value);
                 }
                 letter if letter == self.escape => {
+                    if escapes == Escapes::Kept {
+                        pieces.push(letter);
+                    }
                     if let Some(next) = letters.next() {
                         pieces.push(next);
                     }
@@ -183,7 +203,7 @@ impl<'a> Expander<'a> {
         Err(Error::invalid("a single quote has no end"))
     }
 
-    fn double_quoted(&self, letters: &mut Letters<'_>, pieces: &mut Pieces) -> Result<()> {
+    fn double_quoted(&self, letters: &mut Letters<'_>, escapes: Escapes, pieces: &mut Pieces) -> Result<()> {
         pieces.is_begun = true;
         while let Some(letter) = letters.next() {
             check_length(pieces.length)?;
@@ -195,6 +215,9 @@ impl<'a> Expander<'a> {
                     }
                 }
                 letter if letter == self.escape => {
+                    if escapes == Escapes::Kept {
+                        pieces.push(letter);
+                    }
                     match letters.next_if(|next| matches!(next, '"' | '$') || *next == self.escape) {
                         Some(next) => pieces.push(next),
                         None => pieces.push(letter),
@@ -234,13 +257,16 @@ impl<'a> Expander<'a> {
         let (is_set, sign) = match sign {
             '}' => return Ok(value.unwrap_or_default()),
             // Empty counts as unset.
-            ':' => (value.as_ref().is_some_and(|value| !value.is_empty()), letters.next().unwrap_or(':')),
+            ':' => {
+                let next = letters.next_if(|sign| "-+?".contains(*sign)).unwrap_or(':');
+                (value.as_ref().is_some_and(|value| !value.is_empty()), next)
+            }
             sign => (value.is_some(), sign),
         };
         let text = value.unwrap_or_default();
         match sign {
             '-' | '+' | '?' => {
-                let word = self.until(letters, '}')?;
+                let word = self.until(letters, '}', Escapes::Taken)?;
                 match (sign, is_set) {
                     ('-', true) | ('?', true) => Ok(text),
                     ('-', false) | ('+', true) => Ok(word),
@@ -254,7 +280,7 @@ impl<'a> Expander<'a> {
             '#' | '%' => {
                 let is_longest = letters.next_if_eq(&sign).is_some();
                 let length = if is_longest { Length::Longest } else { Length::Shortest };
-                let pattern = Wildcard::parse(&self.raw_until(letters, '}')?);
+                let pattern = Wildcard::parse(&self.until(letters, '}', Escapes::Kept)?);
                 match sign {
                     '#' => pattern.strip_start(&text, length),
                     _ => pattern.strip_end(&text, length),
@@ -262,8 +288,8 @@ impl<'a> Expander<'a> {
             }
             '/' => {
                 let all = letters.next_if_eq(&'/').is_some();
-                let pattern = Wildcard::parse(&self.raw_until(letters, '/')?);
-                let replacement = self.until(letters, '}')?;
+                let pattern = Wildcard::parse(&self.until(letters, '/', Escapes::Kept)?);
+                let replacement = self.until(letters, '}', Escapes::Kept)?;
                 pattern.replace(&text, &replacement, all, EXPANDED_MAX)
             }
             other => Err(Error::invalid(format!(
@@ -272,28 +298,10 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn until(&self, letters: &mut Letters<'_>, stop: char) -> Result<String> {
+    fn until(&self, letters: &mut Letters<'_>, stop: char, escapes: Escapes) -> Result<String> {
         let mut pieces = Pieces::default();
-        self.process(letters, Some(stop), &mut pieces)?;
+        self.process(letters, Some(stop), escapes, &mut pieces)?;
         Ok(pieces.word)
-    }
-
-    /// A pattern: variables are expanded, escapes stay for the pattern.
-    fn raw_until(&self, letters: &mut Letters<'_>, stop: char) -> Result<String> {
-        let mut text = String::new();
-        while let Some(letter) = letters.next() {
-            match letter {
-                letter if letter == stop => return Ok(text),
-                '$' => text += &self.dollar(letters)?,
-                letter if letter == self.escape => {
-                    text.push('\\');
-                    text.extend(letters.next());
-                }
-                letter => text.push(letter),
-            }
-            check_length(text.len())?;
-        }
-        Err(Error::invalid(format!("a {stop:?} is missing")))
     }
 }
 
@@ -318,14 +326,17 @@ fn check_length(length: usize) -> Result<()> {
 fn name(letters: &mut Letters<'_>) -> String {
     let mut name = String::new();
     match letters.peek() {
-        Some(letter) if letter.is_ascii_alphabetic() || *letter == '_' => {
-            while let Some(letter) =
-                letters.next_if(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
-            {
+        Some(letter) if letter.is_alphabetic() || *letter == '_' => {
+            while let Some(letter) = letters.next_if(|letter| letter.is_alphanumeric() || *letter == '_') {
                 name.push(letter);
             }
         }
-        Some(letter) if letter.is_ascii_digit() || "@*#".contains(*letter) => name.extend(letters.next()),
+        Some(letter) if letter.is_ascii_digit() => {
+            while let Some(letter) = letters.next_if(char::is_ascii_digit) {
+                name.push(letter);
+            }
+        }
+        Some(letter) if "@*#?-$!".contains(*letter) => name.extend(letters.next()),
         _ => {}
     }
     name
@@ -357,7 +368,8 @@ mod tests {
             ("${PATH/b/X}|${PATH//a/-}", "/a/X/c.tar.gz|/-/b/c.t-r.gz"),
             ("${A#?}", "ne"),
             ("a$", "a$"),
-            ("$-", "$-"),
+            ("$-|$10|$$A|$?", "||A|"),
+            ("${A/n/\\/}|${A#\"o\"}|${PATH#\\/}", "o\\/e|ne|a/b/c.tar.gz"),
             ("\\a\\\\", "a\\"),
             ("\"a\\b\"", "a\\b"),
         ] {
@@ -365,7 +377,7 @@ mod tests {
         }
         assert_eq!(expand("${NONE:?is wanted}"), "! ${NONE:?is wanted}: NONE: is wanted");
         assert!(expand("${A").contains("missing") && expand("'a").contains("single quote has no end"));
-        assert!(expand("${A^}").contains("no modifier"));
+        assert!(expand("${A^}").contains("no modifier") && expand("${A:#o}").contains("no modifier"));
     }
 
     #[test]
