@@ -116,7 +116,15 @@ impl<'a> Attributes<'a> {
         owned.map_err(|errno| owner_error(errno, uid, gid))
     }
 
-    /// Its times alone; a link is not followed.
+    /// Its times alone.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn time(&self, file: impl AsFd) -> Result<()> {
+        Ok(rustix::fs::futimens(file, &self.times)?)
+    }
+
+    /// The same of what has a name in a folder; a link is not followed.
     ///
     /// # Errors
     /// The kernel refused.

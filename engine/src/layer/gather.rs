@@ -96,8 +96,13 @@ impl Gatherer<'_, '_> {
             };
         }
         for path in self.matches(&path)? {
-            if let Some(found) = self.find(&path)? {
-                self.add(&path, left, &found)?;
+            match self.find(&path)? {
+                Some(found) => self.add(&path, left, &found)?,
+                None if !self.is_ignored(&path) && self.is_link(&path)? => {
+                    let path = String::from_utf8_lossy(&path).into_owned();
+                    return Err(Error::not_found(format!("{path} is a link, and leads to no file")));
+                }
+                None => {}
             }
         }
         Ok(())
@@ -105,6 +110,14 @@ impl Gatherer<'_, '_> {
 
     fn is_ignored(&self, path: &[u8]) -> bool {
         !path.is_empty() && self.ignored.matches(path)
+    }
+
+    /// Whether a link stands at the end of a path.
+    fn is_link(&self, path: &[u8]) -> Result<bool> {
+        match open(self.root, path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            found => Ok(kind(&found?)? == FileType::Symlink),
+        }
     }
 
     /// What a path leads to, through links; `None` if there is nothing.
@@ -172,7 +185,11 @@ impl Gatherer<'_, '_> {
         }
         if self.gathering.parents {
             let top = format!("m{number}/.").into_bytes();
-            self.folder(&top)?;
+            self.existing_folder(
+                &open(self.root, &path[..left], OFlags::PATH | OFlags::DIRECTORY)?,
+                &top,
+                &picked,
+            )?;
             let kept = path[left..].strip_prefix(b"/").unwrap_or(&path[left..]);
             let mut tops = top;
             for (end, _) in kept.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
@@ -254,22 +271,6 @@ impl Gatherer<'_, '_> {
             count -= length;
         }
         Ok(())
-    }
-
-    /// A folder that stands for no real one.
-    fn folder(&mut self, path: &[u8]) -> Result<()> {
-        self.out.entry(&Entry {
-            path: path.to_vec(),
-            kind: EntryKind::Folder,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: Time::default(),
-            atime: None,
-            size: 0,
-            xattrs: Vec::new(),
-            segments: None,
-        })
     }
 
     fn existing_folder(&mut self, folder: &OwnedFd, path: &[u8], picked: &Picked<'_>) -> Result<()> {

@@ -42,6 +42,7 @@ pub fn lay(stream: impl Read, root: &OwnedFd, laying: &Laying) -> Result<()> {
         laying,
         source: None,
         sources: Vec::new(),
+        ending: None,
         folders: Folders::new(MEMORY_MAX),
         buffer: vec![0; 1 << 17],
     };
@@ -52,6 +53,7 @@ pub fn lay(stream: impl Read, root: &OwnedFd, laying: &Laying) -> Result<()> {
         let name = String::from_utf8_lossy(after_slash(&entry.path)).into_owned();
         layer.entry(&mut archive, entry).map_err(|error| error.context(name))?;
     }
+    layer.end_source()?;
     layer.finish_folders()?;
     std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
     Ok(())
@@ -64,6 +66,8 @@ struct Layer<'a> {
     source: Option<Rc<Source>>,
     /// All that have come so far, by their numbers.
     sources: Vec<Rc<Source>>,
+    /// The time that the destination gets when the source is complete whose folder's content goes there.
+    ending: Option<(Rc<Source>, Entry)>,
     /// Folders, which get their modes and times when everything is in them, by the numbers of their sources and their paths.
     folders: Folders,
     buffer: Vec<u8>,
@@ -89,6 +93,7 @@ impl Layer<'_> {
         let source = match self.source.take().filter(|source| source.mark == mark) {
             Some(source) => source,
             None => {
+                self.end_source()?;
                 let source = Rc::new(self.begin(&mark, &entry)?);
                 self.sources.push(source.clone());
                 source
@@ -188,9 +193,11 @@ impl Layer<'_> {
     fn place(&mut self, archive: &mut Archive<impl Read>, source: &Rc<Source>, entry: Entry) -> Result<()> {
         let path = below(source, &entry.path)?;
         if path.is_empty() {
-            // A folder's own entry: the destination stays as it is, but for what an archive says of it.
-            if source.is_archive && entry.kind == EntryKind::Folder {
-                self.keep_folder(&path, entry)?;
+            // A folder's own entry: the destination stays as it is, but for its time, and for what an archive says of it.
+            match entry.kind {
+                EntryKind::Folder if source.is_archive => self.keep_folder(&path, entry)?,
+                EntryKind::Folder => self.ending = Some((source.clone(), entry)),
+                _ => {}
             }
             return Ok(());
         }
@@ -254,6 +261,11 @@ impl Layer<'_> {
     fn keep_folder(&mut self, path: &[u8], entry: Entry) -> Result<()> {
         let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX) - 1;
         self.folders.keep([&number.to_be_bytes(), path].concat(), entry)
+    }
+
+    fn end_source(&mut self) -> Result<()> {
+        let Some((source, entry)) = self.ending.take() else { return Ok(()) };
+        Attributes::of_entry(&entry).time(&reopen(&source.folder)?)
     }
 
     fn finish_folders(&mut self) -> Result<()> {
