@@ -159,10 +159,12 @@ impl Compiler<'_> {
         }
         self.depth += 1;
         let (base, platform) = self.base(index, from).at(located.span)?;
-        let config = match base {
-            Base::Scratch => None,
-            Base::Image(image) => Some(self.known[image].1.config.clone()),
-            Base::Stage(stage) => self.stages[stage].as_ref().map(|stage| stage.config.clone()),
+        let (config, scope) = match base {
+            Base::Scratch => (None, None),
+            Base::Image(image) => (Some(self.known[image].1.config.clone()), None),
+            Base::Stage(stage) => {
+                self.stages[stage].as_ref().map(|stage| (stage.config.clone(), stage.scope.clone())).unzip()
+            }
         };
         let mut label = from.name.clone();
         if outlines.len() > 1 {
@@ -170,14 +172,14 @@ impl Compiler<'_> {
         }
         let (globals, escape) = (self.globals, self.escape);
         let mut origins = Earlier { compiler: self, index };
-        let mut compiler = StageCompiler::begin(&mut origins, globals, escape, config, &platform);
+        let mut compiler = StageCompiler::begin(&mut origins, globals, escape, (config, scope), &platform);
         compiler.run_triggers(located.span)?;
         for located in *instructions {
             compiler.add(located)?;
         }
-        let (steps, config, history) = compiler.finish();
+        let (steps, config, history, scope) = compiler.finish();
         self.depth -= 1;
-        self.stages[index] = Some(Stage { label, span: located.span, base, steps, config, history });
+        self.stages[index] = Some(Stage { label, span: located.span, base, steps, config, history, scope });
         Ok(())
     }
 

@@ -109,14 +109,12 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// That of an image: its variables.
-    pub fn of_variables(env: &[String]) -> Scope {
-        let mut scope = Scope::default();
+    /// Takes an image's variables in.
+    pub fn set_variables(&mut self, env: &[String]) {
         for variable in env {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-            scope.set(name, value);
+            self.set(name, value);
         }
-        scope
     }
 
     /// Gives a name a value.

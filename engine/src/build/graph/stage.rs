@@ -49,7 +49,7 @@ impl<'c> StageCompiler<'c> {
         origins: &'c mut dyn Origins,
         globals: &'c Globals,
         escape: char,
-        below: Option<Configuration>,
+        (below, scope): (Option<Configuration>, Option<Scope>),
         platform: &Platform,
     ) -> StageCompiler<'c> {
         let mut config = below.unwrap_or_else(|| {
@@ -67,14 +67,16 @@ impl<'c> StageCompiler<'c> {
         if !execution.env.iter().any(|variable| variable.starts_with("PATH=")) {
             execution.env.push(format!("PATH={PATH}"));
         }
-        let scope = Scope::of_variables(&execution.env);
+        // Arguments of the stage below are known, but its variables go before them.
+        let mut scope = scope.unwrap_or_default();
+        scope.set_variables(&execution.env);
         let span = Span { first: 0, last: 0 };
         let (steps, history) = (Vec::new(), Vec::new());
         StageCompiler { origins, globals, escape, scope, config, steps, history, span, has_command: false }
     }
 
-    pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>) {
-        (self.steps, self.config, self.history)
+    pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>, Scope) {
+        (self.steps, self.config, self.history, self.scope)
     }
 
     /// Does what the image or the stage below wants to be done, and forgets it: it is for those that are made of it directly.

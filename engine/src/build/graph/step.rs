@@ -1,5 +1,6 @@
 //! Steps: what an instruction asks for when everything in it is expanded. Those that make layers, and their places in the history.
 
+use super::scope::Scope;
 use crate::build::fault::Span;
 use crate::build::syntax::{MountKind, Security};
 use crate::image::{ChainId, Configuration, ImageId};
@@ -67,6 +68,8 @@ pub struct Stage {
     pub config: Configuration,
     /// Its own part of the history.
     pub history: Vec<HistoryLine>,
+    /// Its arguments and variables: a stage that begins with this one knows them as well.
+    pub scope: Scope,
 }
 
 /// A line of the history.

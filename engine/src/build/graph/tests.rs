@@ -113,6 +113,38 @@ fn arguments_have_scopes() {
 }
 
 #[test]
+fn stages_know_the_arguments_of_those_below() {
+    let text = "FROM base AS one\nARG A=1\nARG B=1\nENV B=2\nARG B=3\nFROM one\nRUN x\nFROM base\nRUN x\nCOPY --from=1 / /\n";
+    let graph = graph(text);
+    let of = |stage: usize| {
+        let stage = graph.stages[stage].as_ref().expect("a stage");
+        let Action::Run(run) = &stage.steps[0].action else { panic!() };
+        let known = |name: &str| {
+            run.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        (known("A"), known("B"), history(stage)[0].to_string())
+    };
+    let expected = "RUN |2 A=1 B=2 /bin/sh -c x # buildkit".to_string();
+    assert_eq!(of(1), (Some("1".into()), Some("2".into()), expected));
+    assert_eq!((of(2).0, of(2).1), (None, None));
+}
+
+#[test]
+fn ports_are_in_the_order_of_their_words() {
+    let graph = graph("FROM base\nEXPOSE 80 ${NONE:-81} 1/SCTP 9-10/udp\n");
+    assert_eq!(history(last(&graph)), ["EXPOSE [81/tcp 1/sctp 80/tcp 9/udp 10/udp]"]);
+}
+
+#[test]
+fn a_working_folder_stays_as_it_is_written() {
+    let graph = graph("FROM base\nWORKDIR /a/./b/\nRUN x\nWORKDIR ../c/\n");
+    let stage = last(&graph);
+    let Action::Run(run) = &stage.steps[1].action else { panic!() };
+    assert_eq!((run.workdir.as_str(), stage.config.config.working_dir.as_str()), ("/a/b", "/a/c"));
+    assert_eq!((history(stage)[0], history(stage)[2]), ("WORKDIR /a/./b/", "WORKDIR /a/c"));
+}
+
+#[test]
 fn paths_are_below_the_working_folder() {
     let graph = graph(
         "FROM scratch\nWORKDIR a\nWORKDIR b/../c\nCOPY x .\nCOPY x y\nCOPY x /z/\nCOPY x ../w/\nENV D=/d\nWORKDIR $D\nWORKDIR /\n",
