@@ -6,7 +6,7 @@ use super::wording::{health as health_words, listed, quoted, summary};
 use crate::build::fault::{At, Outcome, Span};
 use crate::build::syntax::{
     Argument, CommandLine, Dockerfile, Health, Heredoc, Instruction, MountKind, Run, RunMount, Transfer,
-    parse,
+    parse, split_words,
 };
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Healthcheck, Platform};
@@ -147,6 +147,7 @@ impl<'c> StageCompiler<'c> {
                 let words = self.with_shell(command);
                 self.note(format!("CMD {}", quoted(&words)));
                 self.config.config.cmd = words;
+                self.config.config.args_escaped = true;
                 self.has_command = true;
                 Ok(())
             }
@@ -257,12 +258,15 @@ impl<'c> StageCompiler<'c> {
     }
 
     fn expose(&mut self, line: &str) -> Result<()> {
-        let mut ports = Vec::new();
-        for word in self.scope.words(line, self.escape)? {
-            ports.extend(parse_ports(&word)?);
+        // In the order of the words as they are written, as the history has it.
+        let mut words = split_words(line, self.escape);
+        words.sort();
+        let mut ports: Vec<String> = Vec::new();
+        for word in words {
+            for word in self.scope.words(&word, self.escape)? {
+                ports.extend(parse_ports(&word)?);
+            }
         }
-        ports.sort();
-        ports.dedup();
         self.note(format!("EXPOSE {}", listed(&ports)));
         self.config.config.exposed_ports.extend(ports.into_iter().map(|port| (port, Default::default())));
         Ok(())
@@ -285,9 +289,13 @@ impl<'c> StageCompiler<'c> {
 
     fn workdir(&mut self, path: &str, text: &str) -> Result<()> {
         let path = self.expand(path)?;
-        let path = absolute(&self.config.config.working_dir, &path);
-        let created_by = format!("WORKDIR {path}");
-        self.config.config.working_dir.clone_from(&path);
+        // An absolute one stays as it is written.
+        let (written, path) = match absolute(&self.config.config.working_dir, &path) {
+            whole if path.starts_with('/') => (path, whole),
+            whole => (whole.clone(), whole),
+        };
+        let created_by = format!("WORKDIR {written}");
+        self.config.config.working_dir = written;
         match path.as_str() {
             "/" => self.note(created_by),
             _ => {
@@ -334,7 +342,7 @@ impl<'c> StageCompiler<'c> {
             environment: self.scope.variables().to_vec(),
             proxies,
             user: execution.user.clone(),
-            workdir: execution.working_dir.clone(),
+            workdir: absolute("", &execution.working_dir),
             network: run.network.clone().filter(|network| network != "default"),
             security: run.security,
             mounts,

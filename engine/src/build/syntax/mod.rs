@@ -15,7 +15,7 @@ pub use instruction::{
 };
 pub use line::Directives;
 pub use mount::{Access, CacheSharing, MountKind, RunMount};
-pub use word::Expander;
+pub use word::{Expander, split_words};
 
 use super::fault::{At, Outcome, Span};
 use crate::error::Error;
