@@ -90,9 +90,17 @@ fn matches_parts(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
     }
 }
 
-/// Whether a text has signs that mean more than themselves.
+/// Whether a text has signs that mean more than themselves. A backslash means something before those alone.
 pub fn is_pattern(text: &[u8]) -> bool {
-    text.iter().any(|byte| b"*?[\\".contains(byte))
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'*' | b'?' | b'[' => return true,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a name matches: `*`, `?`, `[a-z]`, `[^a]`, `\*`. A `*` is taken as `**` is in paths.
