@@ -47,7 +47,7 @@ pub fn lay(stream: impl Read, root: &OwnedFd, laying: &Laying) -> Result<()> {
         buffer: vec![0; 1 << 17],
     };
     if laying.makes_folder {
-        layer.make_folders(&laying.destination).context(|| laying.destination.clone())?;
+        layer.make_folders(&laying.destination, laying.mode).context(|| laying.destination.clone())?;
     }
     while let Some(entry) = archive.next_entry()? {
         let name = String::from_utf8_lossy(after_slash(&entry.path)).into_owned();
@@ -110,7 +110,9 @@ impl Layer<'_> {
         let is_archive = mark.starts_with(b"a");
         let top = split_top(&entry.path);
         if entry.kind == EntryKind::Folder || is_archive {
-            let folder = self.make_folders(destination).map_err(|error| match error.kind() {
+            // No mode is given to what an archive brings.
+            let mode = if is_archive { 0o755 } else { self.laying.mode };
+            let folder = self.make_folders(destination, mode).map_err(|error| match error.kind() {
                 crate::Kind::Conflict => {
                     Error::conflict(format!("{destination}: a folder cannot be copied to what is none"))
                 }
@@ -126,12 +128,12 @@ impl Layer<'_> {
         };
         let (folder, name) = if is_folder || destination.ends_with('/') {
             let name = after_slash(top).to_vec();
-            (self.make_folders(destination).context(named)?, name)
+            (self.make_folders(destination, self.laying.mode).context(named)?, name)
         } else {
             let path = self.follow(destination)?;
             let (above, name) = split(&path);
             let above = String::from_utf8_lossy(above).into_owned();
-            (self.make_folders(&above).context(named)?, name.to_vec())
+            (self.make_folders(&above, self.laying.mode).context(named)?, name.to_vec())
         };
         Ok(Source { mark: mark.to_vec(), is_archive, folder, dropped: top.to_vec(), name: Some(name) })
     }
@@ -158,7 +160,7 @@ impl Layer<'_> {
     }
 
     /// Opens a folder; those that are missing are made.
-    fn make_folders(&self, path: &str) -> Result<OwnedFd> {
+    fn make_folders(&self, path: &str, mode: u32) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match open(self.root, path.as_bytes(), flags) {
             Err(Errno::NOENT) => {}
@@ -167,7 +169,7 @@ impl Layer<'_> {
         }
         let path = path.trim_end_matches('/');
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let above = self.make_folders(if above.is_empty() { "/" } else { above })?;
+        let above = self.make_folders(if above.is_empty() { "/" } else { above }, mode)?;
         match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
             Ok(()) => {
                 let made = rustix::fs::openat(
@@ -177,7 +179,7 @@ impl Layer<'_> {
                     Mode::empty(),
                 )?;
                 give(&made, self.laying.owner)?;
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(self.laying.mode))?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).context(|| path.to_string()),
