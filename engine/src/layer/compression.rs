@@ -1,11 +1,13 @@
-//! gzip and zstd, told apart by their first bytes.
+//! gzip, zstd, xz and bzip2, told apart by their first bytes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::bzip2::Bzip2;
 use crate::error::{Error, Result};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -19,7 +21,7 @@ const BUFFER: usize = 1 << 17;
 /// What is in a stream, uncompressed.
 ///
 /// # Errors
-/// It cannot be read, or is compressed in another way.
+/// It cannot be read.
 pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut stream = BufReader::with_capacity(BUFFER, stream);
     let beginning = stream.fill_buf().map_err(Error::from)?;
@@ -29,12 +31,30 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     if beginning.starts_with(ZSTD) {
         return Ok(Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }));
     }
-    let other = [(BZIP2, "bzip2"), (XZ, "xz")].into_iter().find(|(magic, _)| beginning.starts_with(magic));
-    match other {
-        Some((_, name)) => {
-            Err(Error::invalid(format!("it is compressed with {name}: gzip and zstd are known")))
-        }
-        None => Ok(Box::new(stream)),
+    if beginning.starts_with(XZ) {
+        return Ok(Box::new(Xz(XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX))));
+    }
+    if beginning.starts_with(BZIP2) && beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level)) {
+        return Ok(Box::new(Bzip2::new(stream)));
+    }
+    Ok(Box::new(stream))
+}
+
+/// The most memory for what an xz stream refers back to, in kilobytes: `xz -9` needs 65 MB.
+const XZ_MEMORY_MAX: u32 = 512 << 10;
+
+/// An xz stream, whose errors say that they are its.
+struct Xz<R: Read>(XzReader<R>);
+
+impl<R: Read> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => error,
+            ErrorKind::OutOfMemory => std::io::Error::other(Error::invalid(format!(
+                "xz: it needs more than {XZ_MEMORY_MAX} KB of memory to be read"
+            ))),
+            _ => std::io::Error::other(Error::corrupt(format!("xz: {error}"))),
+        })
     }
 }
 
@@ -61,7 +81,7 @@ impl<R: BufRead> Frames<R> {
                 })) => {
                     let length = u64::from(length);
                     if std::io::copy(&mut (&mut self.stream).take(length), &mut std::io::sink())? < length {
-                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                        return Err(ErrorKind::UnexpectedEof.into());
                     }
                 }
                 Err(error) => return Err(wrong(error)),
@@ -100,7 +120,17 @@ fn wrong(error: FrameDecoderError) -> std::io::Error {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+
+    /// As xz 5.8 writes it.
+    const TEXT_XZ: &str =
+        "/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAIc29tZSB0ZXh0AAAAAJGAVGO7L3CvAAEhCWwYxdUftvN9AQAAAAAEWVo=";
+
+    /// With `dict=1GiB`.
+    const LARGE_XZ: &str = "/Td6WFoAAATm1rRGAgAhASQAAABeH8f5AQAAeAAAAABFru+D+O4WCgABGQGlLIHMH7bzfQEAAAAABFla";
 
     fn read(bytes: &[u8]) -> String {
         let mut text = String::new();
@@ -125,7 +155,25 @@ mod tests {
         );
         assert_eq!(read(b"some text"), "some text");
         assert_eq!(read(b""), "");
-        let error = uncompress(XZ).err().unwrap().to_string();
-        assert_eq!(error, "it is compressed with xz: gzip and zstd are known");
+        assert_eq!(read(b"BZh!"), "BZh!");
+    }
+
+    #[test]
+    fn xz_is_checked_and_bounded() {
+        let xz = STANDARD.decode(TEXT_XZ).unwrap();
+        assert_eq!((read(&xz), read(&xz.repeat(2))), ("some text".into(), "some textsome text".into()));
+        let error = |bytes: &[u8]| uncompress(bytes).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        for length in XZ.len()..xz.len() {
+            assert_eq!(error(&xz[..length]).kind(), ErrorKind::UnexpectedEof, "{length}");
+        }
+        for bit in XZ.len() * 8..xz.len() * 8 {
+            let mut broken = xz.clone();
+            broken[bit / 8] ^= 0x80 >> (bit % 8);
+            let error = error(&broken);
+            let is_cut = error.kind() == ErrorKind::UnexpectedEof;
+            assert!(is_cut || error.to_string().starts_with("xz: "), "{bit}: {error}");
+        }
+        let large = STANDARD.decode(LARGE_XZ).unwrap();
+        assert_eq!(error(&large).to_string(), "xz: it needs more than 524288 KB of memory to be read");
     }
 }

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod beneath;
+mod bzip2;
 mod change;
 mod compression;
 mod copy;
