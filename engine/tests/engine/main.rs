@@ -14,6 +14,7 @@ mod detached;
 mod distribution;
 mod docker;
 mod enter;
+mod equal;
 mod explain;
 mod files;
 mod flags;

@@ -214,14 +214,14 @@ fn dockers_commands_on_both_daemons() {
 }
 
 /// A dockerd of the test's own.
-struct Dockerd {
+pub struct Dockerd {
     child: Child,
-    socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 impl Dockerd {
     /// `None` where there is none, or none that starts.
-    fn start(room: &Room) -> Option<Dockerd> {
+    pub fn start(room: &Room) -> Option<Dockerd> {
         let socket = room.folder.join("dockerd.sock");
         let folder = room.folder.join("dockerd");
         let log = fs::File::create(room.folder.join("dockerd.log")).expect("log");
@@ -296,7 +296,7 @@ fn run_all(room: &Room, socket: &Path) -> BTreeMap<String, Said> {
     COMMANDS.iter().map(|command| ((*command).to_string(), docker(room, socket, command))).collect()
 }
 
-fn docker(room: &Room, socket: &Path, line: &str) -> Said {
+pub fn docker(room: &Room, socket: &Path, line: &str) -> Said {
     let mut command = Command::new("timeout");
     command.args(["--foreground", "-k", "1", "60", "sh", "-c", line]).env_clear();
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", room.folder.join("home"));
