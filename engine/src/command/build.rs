@@ -10,7 +10,7 @@ use super::interrupt::until_interrupted;
 use super::limit_flags::limits;
 use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
-use super::{Arguments, Command, Flag, Global, print, say};
+use super::{Arguments, Command, Flag, Global, print};
 use crate::build::{
     BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH, Entitlements,
     Failure, Output, Provided, Provider, StoreImages, build as build_image, parse_epoch,
@@ -69,7 +69,7 @@ const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("cgroup-parent", None, "PATH", "the cgroup above those of RUN"),
     valued("allow", None, "RIGHT", "network.host or security.insecure, for RUN to ask for"),
-    valued("progress", None, "STYLE", "auto, plain, rawjson or quiet"),
+    valued("progress", None, "STYLE", "auto, tty, plain, rawjson or quiet"),
     switch("quiet", Some('q'), "print the image's id alone"),
     switch("no-cache", None, "do every step anew"),
     valued("no-cache-filter", None, "STAGE", "do every step of a stage anew"),
@@ -82,14 +82,8 @@ const FLAGS: &[Flag] = &[
 fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let operand = arguments.operand(0)?.unwrap_or(".");
     let options = options(arguments)?;
-    let style = match (arguments.is_set("quiet"), arguments.text("progress")?.unwrap_or("auto")) {
-        (true, _) | (_, "quiet") => Style::Quiet,
-        (_, "auto" | "plain") => Style::Plain,
-        (_, "rawjson") => Style::Json,
-        (_, other) => {
-            return Err(Error::invalid(format!("--progress {other}: must be auto, plain, rawjson or quiet")));
-        }
-    };
+    let style = Style::parse(arguments.text("progress")?.unwrap_or("auto"))?;
+    let style = if arguments.is_set("quiet") { Style::Quiet } else { style };
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
     let store = global.store()?;
@@ -99,12 +93,14 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         is_pulled: arguments.is_set("pull"),
         access: access(arguments)?,
     };
-    let mut images = ShownImages { images, is_quiet: style != Style::Plain };
     let printer = Printer::new(style);
+    let mut images = ShownImages { images, style, printer: &printer };
     let cancellation = Cancellation::default();
     let built = until_interrupted(&mut || cancellation.cancel(&store), || {
-        build_image(&store, (context, &dockerfile), &options, &mut images, &printer, &cancellation)
-    })?;
+        printer.while_shown(|| {
+            build_image(&store, (context, &dockerfile), &options, &mut images, &printer, &cancellation)
+        })
+    })??;
     let built = match built {
         Ok(built) => built,
         Err(Failure { error, excerpt, program: _ }) => {
@@ -225,16 +221,21 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
 /// Images that are here, or come from registries while the user looks on.
 struct ShownImages<'a> {
     images: StoreImages<'a>,
-    is_quiet: bool,
+    style: Style,
+    printer: &'a Printer,
 }
 
 impl Provider for ShownImages<'_> {
     fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord> {
         let shown = Progress::new(Stream::Stderr, Direction::Pull);
-        let observer: &dyn Observer = if self.is_quiet { &Silent } else { &shown };
+        let observer: &dyn Observer = match self.style {
+            Style::Terminal => self.printer,
+            Style::Plain => &shown,
+            Style::Json | Style::Quiet => &Silent,
+        };
         let Provided { record, devices_left_out } = self.images.find_or_pull(name, platform, observer)?;
         if devices_left_out > 0 {
-            say(&format!(
+            self.printer.say(&format!(
                 "{name}: {devices_left_out} devices are left out: an ordinary user's layers cannot have any"
             ));
         }

@@ -1,18 +1,26 @@
-//! How a build is shown: BuildKit's plain lines, JSON for programs, or nothing.
+//! How a build is shown: BuildKit's view on a terminal, its plain lines, JSON for programs, or nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::io::{IsTerminal, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::build_part::Part;
+use super::build_screen::Screen;
 use crate::build::{Ending, Event, Sink, Stream};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::message::{line, lines};
+use crate::thread::spawn;
+use crate::transfer::{Observer, Step};
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
+    /// A line for each part, which changes while it runs, as BuildKit has them with `--progress tty`.
+    Terminal,
     /// Lines, as BuildKit has them with `--progress plain`.
     Plain,
     /// A line of JSON for each event.
@@ -21,35 +29,91 @@ pub enum Style {
     Quiet,
 }
 
-/// How many lines of what a step has written are shown again if it fails.
-const TAIL: usize = 50;
+impl Style {
+    /// By the words of `--progress`. What needs a terminal is plain without one.
+    ///
+    /// # Errors
+    /// There is no such word.
+    pub fn parse(text: &str) -> Result<Style> {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+        match text {
+            "auto" | "tty" if std::io::stderr().is_terminal() && !is_dumb => Ok(Style::Terminal),
+            "auto" | "tty" | "plain" => Ok(Style::Plain),
+            "rawjson" => Ok(Style::Json),
+            "quiet" => Ok(Style::Quiet),
+            other => {
+                Err(Error::invalid(format!("--progress {other}: must be auto, tty, plain, rawjson or quiet")))
+            }
+        }
+    }
+}
 
-/// A line that is longer is shown as several.
-const LINE_MAX: usize = 1 << 16;
+/// How often lines on a terminal change.
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// A sink that shows what it hears on stderr.
 pub struct Printer {
     style: Style,
+    began: Instant,
     state: Mutex<State>,
+    /// Told when it is over.
+    over: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     parts: BTreeMap<usize, Part>,
     failed: Option<usize>,
-}
-
-struct Part {
-    name: String,
-    began: Instant,
-    /// What stands in a line that is not complete, of stdout and stderr.
-    open: [Vec<u8>; 2],
-    tail: Vec<String>,
+    screen: Screen,
+    /// What is to stand above the lines that change.
+    above: String,
+    is_over: bool,
 }
 
 impl Printer {
     pub fn new(style: Style) -> Printer {
-        Printer { style, state: Mutex::default() }
+        Printer { style, began: Instant::now(), state: Mutex::default(), over: Condvar::new() }
+    }
+
+    /// Shows what happens while some work is done.
+    ///
+    /// # Errors
+    /// There are too many threads.
+    pub fn while_shown<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        if self.style != Style::Terminal {
+            return Ok(work());
+        }
+        std::thread::scope(|scope| {
+            spawn(scope, || self.draw_until_over())?;
+            let _over = Over(self);
+            Ok(work())
+        })
+    }
+
+    fn draw_until_over(&self) {
+        let mut state = self.state();
+        loop {
+            if !state.is_over {
+                state = self.over.wait_timeout(state, PERIOD).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let State { parts, screen, above, is_over, .. } = &mut *state;
+            write(&screen.draw(&std::mem::take(above), parts, self.began.elapsed(), *is_over));
+            if *is_over {
+                return;
+            }
+        }
+    }
+
+    /// Says something that is no part of the build.
+    pub fn say(&self, text: &str) {
+        match self.style {
+            Style::Terminal => self.state().above += &format!("box: {}\n", line(text)),
+            _ => super::say(text),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is said of a failure besides the error: the end of what the step has written, and the lines of the Dockerfile.
@@ -57,7 +121,7 @@ impl Printer {
         if self.style == Style::Json {
             return;
         }
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         let mut text = String::new();
         if let Some(part) = state.failed.and_then(|number| state.parts.get(&number)) {
             text += &format!("------\n > {}:\n", part.name);
@@ -68,6 +132,16 @@ impl Printer {
     }
 }
 
+/// The work that is shown: whatever becomes of it, it is over when this is dropped.
+struct Over<'p>(&'p Printer);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_over = true;
+        self.0.over.notify_all();
+    }
+}
+
 /// Nobody who reads it is no reason to stop.
 fn write(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
@@ -75,7 +149,7 @@ fn write(text: &str) {
 
 impl Sink for Printer {
     fn note(&self, event: Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if self.style == Style::Json {
             write(&format!("{}\n", document(&event)));
         }
@@ -86,6 +160,23 @@ impl Sink for Printer {
     }
 }
 
+/// Layers that come are lines of the part that waits for them.
+impl Observer for Printer {
+    fn note(&self, layer: &Digest, step: Step) {
+        let mut state = self.state();
+        let waiting = state.parts.values_mut().rev().find(|part| part.ending.is_none());
+        let Some(Part { layers, .. }) = waiting else { return };
+        match layers.iter_mut().find(|(known, _)| known == layer) {
+            Some((_, known)) => *known = step,
+            None => layers.push((*layer, step)),
+        }
+    }
+
+    fn remark(&self, text: &str) {
+        self.say(text);
+    }
+}
+
 impl State {
     /// The lines of an event.
     fn take(&mut self, event: Event) -> String {
@@ -93,26 +184,26 @@ impl State {
             Event::Begun { vertex, name } => {
                 let name = line(&name).into_owned();
                 let text = format!("#{vertex} {name}\n");
-                let part = Part { name, began: Instant::now(), open: Default::default(), tail: Vec::new() };
-                self.parts.insert(vertex, part);
+                self.parts.insert(vertex, Part::begin(name));
                 text
             }
-            Event::Note { vertex, text } => format!("#{vertex} {}\n", line(&text)),
+            Event::Note { vertex, text } => {
+                let text = line(&text).into_owned();
+                let said = format!("#{vertex} {text}\n");
+                if let Some(part) = self.parts.get_mut(&vertex) {
+                    part.notes.push(text);
+                }
+                said
+            }
             Event::Missed { vertex, reason } => format!("#{vertex} not cached: {}\n", line(&reason)),
             Event::Output { vertex, stream, bytes } => {
                 let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
-                let open = &mut part.open[usize::from(stream == Stream::Stderr)];
-                let end = bytes.iter().rposition(|byte| *byte == b'\n').map(|end| open.len() + end + 1);
-                open.extend_from_slice(&bytes);
-                // A program that never ends a line does not fill the memory.
-                let end = end.or((open.len() >= LINE_MAX).then_some(open.len()));
-                let lines: Vec<u8> = open.drain(..end.unwrap_or(0)).collect();
-                part.lines(vertex, &lines)
+                part.write(stream, &bytes).iter().map(|line| format!("#{vertex} {line}\n")).collect()
             }
             Event::Ended { vertex, ending, time } => {
                 let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
-                let rest: Vec<Vec<u8>> = part.open.iter_mut().map(std::mem::take).collect();
-                let mut text: String = rest.iter().map(|line| part.lines(vertex, line)).collect();
+                let rest = part.end(ending.clone(), time);
+                let mut text: String = rest.iter().map(|line| format!("#{vertex} {line}\n")).collect();
                 text += &match ending {
                     Ending::Done => format!("#{vertex} DONE {}\n\n", seconds(time)),
                     Ending::Cached => format!("#{vertex} CACHED\n\n"),
@@ -124,23 +215,12 @@ impl State {
                 };
                 text
             }
-            Event::Warning(text) => format!("WARN: {}\n", line(&text)),
-        }
-    }
-}
-
-impl Part {
-    fn lines(&mut self, vertex: usize, bytes: &[u8]) -> String {
-        let mut text = String::new();
-        for said in String::from_utf8_lossy(bytes).lines() {
-            let line = format!("{:.3} {said}", self.began.elapsed().as_secs_f64());
-            text += &format!("#{vertex} {line}\n");
-            if self.tail.len() == TAIL {
-                self.tail.remove(0);
+            Event::Warning(text) => {
+                let text = format!("WARN: {}\n", line(&text));
+                self.above += &text;
+                text
             }
-            self.tail.push(line);
         }
-        text
     }
 }
 
@@ -174,6 +254,7 @@ fn document(event: &Event) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::build_part::LINE_MAX;
     use super::*;
 
     #[test]
@@ -206,6 +287,6 @@ mod tests {
             let bytes = vec![b'x'; LINE_MAX / 10];
             said += state.take(Event::Output { vertex: 1, stream: Stream::Stdout, bytes }).len();
         }
-        assert!(said > 9 * LINE_MAX && state.parts[&1].open[0].len() < LINE_MAX);
+        assert!(said > 9 * LINE_MAX && state.parts[&1].open_length() < LINE_MAX);
     }
 }

@@ -67,24 +67,6 @@ impl Progress {
         };
     }
 
-    fn words(&self, step: Step) -> String {
-        let is_pull = self.direction == Direction::Pull;
-        match step {
-            Step::Present if is_pull => "Already exists".to_string(),
-            Step::Present => "Layer already exists".to_string(),
-            Step::Waiting if is_pull => "Pulling fs layer".to_string(),
-            Step::Waiting => "Preparing".to_string(),
-            Step::Moving { done, total } => {
-                let verb = if is_pull { "Downloading" } else { "Pushing" };
-                format!("{verb} {}  {}/{}", bar(done, total), human_size(done), human_size(total))
-            }
-            Step::Fetched => "Download complete".to_string(),
-            Step::Unpacked => "Pull complete".to_string(),
-            Step::Mounted => "Mounted from another repository".to_string(),
-            Step::Pushed => "Pushed".to_string(),
-        }
-    }
-
     /// The lines of all layers, over those that were there before.
     fn draw(&self, board: &mut Board, columns: usize) {
         let mut text = match board.shown {
@@ -92,7 +74,7 @@ impl Progress {
             lines => format!("\x1b[{lines}A"),
         };
         for (digest, step) in &board.layers {
-            let line = format!("{}: {}", &digest.hex()[..12], self.words(*step));
+            let line = format!("{}: {}", &digest.hex()[..12], words(self.direction, *step));
             let line: String = line.chars().take(columns.max(20) - 1).collect();
             text += &format!("\r\x1b[2K{line}\n");
         }
@@ -118,7 +100,7 @@ impl Observer for Progress {
                 }
             }
             _ if is_moving => {}
-            _ => self.write(&format!("{}: {}\n", &layer.hex()[..12], self.words(step))),
+            _ => self.write(&format!("{}: {}\n", &layer.hex()[..12], words(self.direction, step))),
         }
     }
 
@@ -131,6 +113,25 @@ impl Observer for Progress {
 
     fn remark(&self, text: &str) {
         say(text);
+    }
+}
+
+/// What is said of a step.
+pub fn words(direction: Direction, step: Step) -> String {
+    let is_pull = direction == Direction::Pull;
+    match step {
+        Step::Present if is_pull => "Already exists".to_string(),
+        Step::Present => "Layer already exists".to_string(),
+        Step::Waiting if is_pull => "Pulling fs layer".to_string(),
+        Step::Waiting => "Preparing".to_string(),
+        Step::Moving { done, total } => {
+            let verb = if is_pull { "Downloading" } else { "Pushing" };
+            format!("{verb} {}  {}/{}", bar(done, total), human_size(done), human_size(total))
+        }
+        Step::Fetched => "Download complete".to_string(),
+        Step::Unpacked => "Pull complete".to_string(),
+        Step::Mounted => "Mounted from another repository".to_string(),
+        Step::Pushed => "Pushed".to_string(),
     }
 }
 

@@ -55,7 +55,7 @@ impl Screen {
         command.stdin(line()).stdout(line()).stderr(line()).spawn().expect("box")
     }
 
-    fn type_in(&self, keys: &str) {
+    pub fn type_in(&self, keys: &str) {
         (&self.keyboard).write_all(keys.as_bytes()).expect("keyboard");
     }
 
@@ -87,6 +87,32 @@ fn a_shell() {
         assert!(screen.echoes(), "the terminal is as it was");
     }
     room.call(&["rm", "kept"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn a_build() {
+    let Some(room) = Room::new() else { return };
+    crate::build::prepare(&room);
+    let dockerfile = "FROM base:1\nRUN true\nRUN echo begun; sleep 100\n";
+    crate::build::write(&room, "Dockerfile", dockerfile);
+    let screen = Screen::open();
+    let parent = format!("--cgroup-parent=test-{}-engine", crate::host::run_name());
+    let mut child = screen.start(&room, &["build", &parent, "--network", "none", "context"]);
+    screen.wait_for("\r\n => [1/3] FROM docker.io/library/base:1 ");
+    // The seconds since it runs, and what it has written.
+    screen.wait_for(" begun\r\n");
+    screen.wait_for("\x1b[J[+] Building ");
+    screen.type_in("\x03");
+    assert_eq!(child.wait().expect("box").code(), Some(1));
+    for text in
+        [") FINISHED\r\n", " => CANCELED [3/3] RUN echo begun; sleep 100 ", "box: the build was ended"]
+    {
+        screen.wait_for(text);
+    }
+    // Without a terminal it is lines.
+    let said = crate::build::build(&room, &["--progress", "tty"], "FROM base:1\nRUN true\n").exits(0).stderr;
+    assert!(said.contains("] RUN true\n") && said.contains(" CACHED\n") && !said.contains('\x1b'), "{said}");
     room.assert_gone();
 }
 
