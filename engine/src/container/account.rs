@@ -24,11 +24,10 @@ pub struct Account {
 
 impl Accounts {
     /// Who is meant by `USER`, `USER:GROUP`, by names or numbers; nothing means root. A number is never looked up as a name.
-    /// `additional` groups come on top.
     ///
     /// # Errors
-    /// There is no such name.
-    pub fn find(&self, wanted: &str, additional: &[String]) -> Result<Account> {
+    /// There is no such name. Who has asked for `wanted`, and all of it, the caller says.
+    pub fn find(&self, wanted: &str) -> Result<Account> {
         let (user, group) = match wanted.split_once(':') {
             Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
             None => (wanted, None),
@@ -37,7 +36,7 @@ impl Accounts {
         let (name, uid, own_gid) = self.user(user)?;
         let mut account = Account { uid, gid: own_gid, groups: Vec::new() };
         if let Some(group) = group {
-            account.gid = self.group(group).ok_or_else(|| missing("--user", group, "group"))?;
+            account.gid = self.group(group).ok_or_else(|| missing("group", group))?;
         }
         account.groups.push(account.gid);
         // Whoever names a group wants no others.
@@ -46,11 +45,19 @@ impl Accounts {
         {
             account.add(self.groups_of(&name));
         }
-        for group in additional {
-            let gid = self.group(group).ok_or_else(|| missing("--group-add", group, "group"))?;
-            account.add([gid]);
-        }
         Ok(account)
+    }
+
+    /// More groups for an account: those of `--group-add`.
+    ///
+    /// # Errors
+    /// There is no such name.
+    pub fn add_groups(&self, account: &mut Account, additional: &[String]) -> Result<()> {
+        for group in additional {
+            let named = |error: Error| error.context(format!("--group-add {group}"));
+            account.add([self.group(group).ok_or_else(|| missing("group", group)).map_err(named)?]);
+        }
+        Ok(())
     }
 
     /// Name, user id and group id.
@@ -68,9 +75,7 @@ impl Accounts {
             }
             None => {
                 let found = lines.find(|(name, ..)| name == wanted);
-                found
-                    .map(|(name, uid, gid)| (Some(name), uid, gid))
-                    .ok_or_else(|| missing("--user", wanted, "passwd"))
+                found.map(|(name, uid, gid)| (Some(name), uid, gid)).ok_or_else(|| missing("user", wanted))
             }
         }
     }
@@ -114,14 +119,13 @@ fn number(text: &str) -> Result<Option<u32>> {
     }
     match text.parse::<u32>() {
         Ok(id) if id != u32::MAX => Ok(Some(id)),
-        _ => Err(Error::invalid(format!("--user {text}: must be at most 4294967294"))),
+        _ => Err(Error::invalid(format!("{text}: must be at most 4294967294"))),
     }
 }
 
-fn missing(flag: &str, name: &str, file: &str) -> Error {
-    Error::invalid(format!(
-        "{flag} {name}: the image's /etc/{file} has no such name: give a number, or another name"
-    ))
+fn missing(kind: &str, name: &str) -> Error {
+    let file = if kind == "user" { "passwd" } else { "group" };
+    Error::invalid(format!("the image's /etc/{file} has no {kind} {name:?}: give a number, or another name"))
 }
 
 #[cfg(test)]
@@ -138,7 +142,7 @@ mod tests {
     }
 
     fn found(wanted: &str) -> (u32, u32, Vec<u32>) {
-        let Account { uid, gid, groups } = accounts().find(wanted, &[]).unwrap();
+        let Account { uid, gid, groups } = accounts().find(wanted).unwrap();
         (uid, gid, groups)
     }
 
@@ -152,17 +156,21 @@ mod tests {
         assert_eq!(found("4242"), (4242, 0, vec![0]));
         // A number is no name, whatever the image says.
         assert_eq!(found("1000"), (1000, 0, vec![0]));
-        let more = accounts().find("web", &["disk".into(), "50".into()]).unwrap();
+        let mut more = accounts().find("web").unwrap();
+        accounts().add_groups(&mut more, &["disk".into(), "50".into()]).unwrap();
         assert_eq!(more.groups, [34, 50, 6]);
     }
 
     #[test]
     fn what_is_not_there_is_named() {
-        let refused = |wanted: &str| accounts().find(wanted, &[]).unwrap_err().to_string();
-        assert!(refused("nobody").starts_with("--user nobody: the image's /etc/passwd has no such name"));
-        assert!(refused("web:none").starts_with("--user none: the image's /etc/group"));
+        let refused = |wanted: &str| accounts().find(wanted).unwrap_err().to_string();
+        assert!(refused("nobody").starts_with("the image's /etc/passwd has no user \"nobody\": give"));
+        assert!(refused("web:none").starts_with("the image's /etc/group has no group \"none\""));
         assert!(refused("4294967295").contains("at most 4294967294"));
-        assert!(refused("-1").contains("no such name"));
-        assert_eq!(Accounts::default().find("0:0", &[]).unwrap().uid, 0);
+        assert!(refused("-1").contains("no user \"-1\""));
+        assert_eq!(Accounts::default().find("0:0").unwrap().uid, 0);
+        let mut account = accounts().find("web").unwrap();
+        let error = accounts().add_groups(&mut account, &["none".into()]).unwrap_err().to_string();
+        assert!(error.starts_with("--group-add none: the image's /etc/group has no group"), "{error}");
     }
 }

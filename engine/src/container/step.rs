@@ -37,7 +37,13 @@ impl StepContainer {
     ///
     /// # Errors
     /// The disk did not take it.
-    pub fn make(store: &Store, image: &str, base: Base, options: Options) -> Result<StepContainer> {
+    pub fn make(
+        store: &Store,
+        image: &str,
+        base: Base,
+        execution: Execution,
+        options: Options,
+    ) -> Result<StepContainer> {
         let id = ContainerId::random()?;
         let name = random_name()?;
         let (folder, lock) = store.containers().make(&id, &name)?;
@@ -46,7 +52,7 @@ impl StepContainer {
             name,
             image: image.to_string(),
             base,
-            execution: Execution::default(),
+            execution,
             options,
             created: Moment::now(),
             auto_remove: true,

@@ -148,6 +148,18 @@ fn what_is_wrong_is_said_with_file_and_line() {
         ("FROM base:1\nCOPY nonesuch /\n", "Dockerfile:2: nonesuch: there is no such file"),
         ("FROM base:1\nCOPY --from=0 /x /\n", "Dockerfile:2: from=0: that is this stage itself"),
         ("FROM base:1\nCOPY --chown=nobody Dockerfile /\n", "Dockerfile:2: --chown=nobody: "),
+        (
+            "FROM base:1\nCOPY --chown=0:none Dockerfile /\n",
+            "--chown=0:none: the image's /etc/group has no group \"none\"",
+        ),
+        (
+            "FROM base:1\nUSER 0:none\nRUN true\n",
+            "Dockerfile:3: USER 0:none: the image's /etc/group has no group",
+        ),
+        (
+            "FROM base:1\nUSER none\nWORKDIR /x\n",
+            "Dockerfile:3: USER none: the image's /etc/passwd has no user",
+        ),
         ("FROM base:1\nCOPY --chmod=9 Dockerfile /\n", "Dockerfile:2: COPY --chmod=9: 9: must be octal"),
         ("FROM base:1\nCOPY Dockerfile /etc/passwd/x\n", "Dockerfile:2: "),
         ("FROM base:1\nADD https://example.com/x.git /\n", "x.git: repositories of git are not fetched"),

@@ -54,7 +54,8 @@ fn users_are_the_images() {
     assert_eq!(id("web").ok(), "33 34 34 50\n");
     assert_eq!(id("33:50").ok(), "33 50 50\n");
     assert_eq!(id("4242").ok(), "4242 0 0\n");
-    id("nobody").fails(125, "--user nobody: the image's /etc/passwd has no such name");
+    id("nobody").fails(125, "--user nobody: the image's /etc/passwd has no user \"nobody\"");
+    id("0:nosuch").fails(125, "--user 0:nosuch: the image's /etc/group has no group \"nosuch\"");
     id("4294967295").fails(125, "at most 4294967294");
     let said = room.run(&["-u", "web", "--group-add", "7"], &["id", "-G"]).ok();
     assert_eq!(said, "34 7 50\n");

@@ -237,7 +237,7 @@ impl Work<'_> {
     /// User and group of `--chown`: a group that is not named has the number of the user.
     fn owner(&self, chain: &Chain, text: &str) -> Result<(u32, u32)> {
         let accounts = self.accounts(chain)?;
-        let account = accounts.find(text, &[])?;
+        let account = accounts.find(text)?;
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
         Ok(match user.parse::<u32>() {
             Ok(uid) if group.is_empty() => (account.uid, uid),
@@ -249,7 +249,7 @@ impl Work<'_> {
     pub(super) fn account(&self, chain: &Chain, user: &str) -> Result<(u32, u32)> {
         match user {
             "" => Ok((0, 0)),
-            user => self.owner(chain, user),
+            user => self.owner(chain, user).map_err(|error| error.context(format!("USER {user}"))),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::build::syntax::Security;
 use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams, kill_step};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Execution;
 use crate::layer::remove_bare_mountpoints;
 use crate::store::NewLayer;
 use crate::thread::spawn;
@@ -79,7 +80,8 @@ impl Work<'_> {
         mounted.extend(options.mounts.iter().map(|mount| mount.destination.clone()));
         let id = chain.image.unwrap_or_else(|| Digest::of(b"").into());
         let base = Base::Image { id, layers: chain.layers.clone() };
-        let container = StepContainer::make(self.store, "<build>", base, options)?;
+        let execution = Execution { user: run.user.clone(), ..Execution::default() };
+        let container = StepContainer::make(self.store, "<build>", base, execution, options)?;
         let status = self.run_container(&container, vertex);
         let done = status.and_then(|status| match status {
             0 => Ok(()),
@@ -102,7 +104,6 @@ impl Work<'_> {
         options.command.clone_from(&run.arguments);
         let variables = run.environment.iter().chain(&run.proxies);
         options.environment = variables.map(|(name, value)| format!("{name}={value}")).collect();
-        options.user = Some(run.user.clone()).filter(|user| !user.is_empty());
         options.workdir = Some(run.workdir.clone()).filter(|folder| !folder.is_empty());
         match run.network.as_deref() {
             Some("none") => options.network.mode = NetworkMode::None,

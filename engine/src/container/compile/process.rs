@@ -19,8 +19,10 @@ pub fn compile(
     hostname: &str,
     capabilities: &Capabilities,
 ) -> Result<Value> {
-    let wanted = options.user.as_deref().unwrap_or(&image.user);
-    let account = facts.accounts.find(wanted, &options.groups)?;
+    let (origin, wanted) = options.user.as_deref().map_or(("USER", &*image.user), |user| ("--user", user));
+    let found = facts.accounts.find(wanted);
+    let mut account = found.map_err(|error| error.context(format!("{origin} {wanted}")))?;
+    facts.accounts.add_groups(&mut account, &options.groups)?;
     let is_squashed = facts.maps.as_ref().is_some_and(IdMaps::is_squashed);
     if is_squashed && (account.uid != 0 || account.gid != 0 || !options.groups.is_empty()) {
         return Err(Error::invalid(format!(
