@@ -13,6 +13,7 @@ use crate::build::{Ending, Event, Sink, Stream};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::message::{line, lines};
+use crate::reference::Reference;
 use crate::thread::spawn;
 use crate::transfer::{Observer, Step};
 
@@ -171,6 +172,9 @@ impl Observer for Printer {
             None => layers.push((*layer, step)),
         }
     }
+
+    /// The part that waits for it says which it is.
+    fn begin(&self, _: &Reference) {}
 
     fn remark(&self, text: &str) {
         self.say(text);
