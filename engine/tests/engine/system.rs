@@ -195,7 +195,7 @@ fn what_is_done_with_a_container_is_told() {
         &(exec("true") + died + &exec("sh -c exit 3") + died + &exec("nosuch") + died + &exec("true")),
         "container archive-path\ncontainer extract-to-dir\ncontainer export\ncontainer commit\nimage save\n",
         "container kill\nnetwork disconnect\nvolume unmount\nvolume unmount\ncontainer die\n",
-        "container destroy\nvolume destroy\n",
+        "volume destroy\ncontainer destroy\n",
         "container create\nnetwork connect\ncontainer start\nnetwork disconnect\ncontainer die\ncontainer destroy\n",
     ];
     assert_eq!(all, wanted.concat());
