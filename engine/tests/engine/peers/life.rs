@@ -60,7 +60,7 @@ fn logs() {
         ),
         line("p logs cc 2>/dev/null", 0, "line 1\nline 2\nline 3\nline 4\nline 5\nend*"),
         line("p logs cc 2>&1 >/dev/null", 0, "bad\n"),
-        line("p logs --tail 2 cc 2>/dev/null | head -n 1", 0, "end*")
+        line("p logs --tail 2 cc 2>/dev/null | tail -n 1", 0, "end*")
             .not("podman", "counts what has no line end in another way"),
         line("p logs --tail 0 cc", 0, ""),
         line("p logs --tail all cc 2>/dev/null | wc -l", 0, "*").not("podman", "takes numbers alone"),
