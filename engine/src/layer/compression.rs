@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::bzip2::Bzip2;
 use crate::error::{Error, Result};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -32,10 +32,11 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
         return Ok(Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }));
     }
     if beginning.starts_with(XZ) {
-        return Ok(Box::new(Xz(XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX))));
+        let reader = XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX);
+        return Ok(Box::new(Named { name: "xz", reader }));
     }
     if beginning.starts_with(BZIP2) && beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level)) {
-        return Ok(Box::new(Bzip2::new(stream)));
+        return Ok(Box::new(Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }));
     }
     Ok(Box::new(stream))
 }
@@ -43,17 +44,21 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
 /// The most memory for what an xz stream refers back to, in kilobytes: `xz -9` needs 65 MB.
 const XZ_MEMORY_MAX: u32 = 512 << 10;
 
-/// An xz stream, whose errors say that they are its.
-struct Xz<R: Read>(XzReader<R>);
+/// A stream whose errors say what it is.
+struct Named<R> {
+    name: &'static str,
+    reader: R,
+}
 
-impl<R: Read> Read for Xz<R> {
+impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
+        let Named { name, reader } = self;
+        reader.read(buffer).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => error,
             ErrorKind::OutOfMemory => std::io::Error::other(Error::invalid(format!(
-                "xz: it needs more than {XZ_MEMORY_MAX} KB of memory to be read"
+                "{name}: it needs more than {XZ_MEMORY_MAX} KB of memory to be read"
             ))),
-            _ => std::io::Error::other(Error::corrupt(format!("xz: {error}"))),
+            _ => std::io::Error::other(Error::corrupt(format!("{name}: {error}"))),
         })
     }
 }
@@ -132,6 +137,11 @@ mod tests {
     /// With `dict=1GiB`.
     const LARGE_XZ: &str = "/Td6WFoAAATm1rRGAgAhASQAAABeH8f5AQAAeAAAAABFru+D+O4WCgABGQGlLIHMH7bzfQEAAAAABFla";
 
+    /// As bzip2 1.0.8 writes them: nothing, some text, and lines in several blocks.
+    const EMPTY_BZIP2: &str = "QlpoORdyRThQkAAAAAA=";
+    const TEXT_BZIP2: &str = "QlpoOTFBWSZTWfss58IAAAKRgEAAAgKMQCAAMQwBBk9HI8RJRdyRThQkPss58IA=";
+    const LINES_BZIP2: &str = "QlpoMTFBWSZTWV9HFZsAOpVZAAAQQAB/4AIlIACQKYACaCaqoNqYyj1NEoE1SUWOElFhJReaSi+UlFzSUXVJRd0lFmkotUlFklAmyUCbJQJ+JQJslAn8xQVkmU1lROxdjAELzWQAAEEAAf+ACJSAAkCmAAmgmqqNNG0yj1NEoE1SUXqkouaSi90lFjpJRYSUXmkou6SizSUWqSiySgTZKBNkoE/EoE2SgT+YoKyTKazeREc2gAOjrIAACCAAP/ABEpAAOCmAAmgUqo09Rpsk9TSUU1VD1VDFUPdUPlUOaoY+1Q6CMhGgjKUU2lFNpRT8lFNpRT+LuSKcKEgx8XtjAA==";
+
     fn read(bytes: &[u8]) -> String {
         let mut text = String::new();
         uncompress(bytes).unwrap().read_to_string(&mut text).unwrap();
@@ -175,5 +185,33 @@ mod tests {
         }
         let large = STANDARD.decode(LARGE_XZ).unwrap();
         assert_eq!(error(&large).to_string(), "xz: it needs more than 524288 KB of memory to be read");
+    }
+
+    #[test]
+    fn bzip2_is_checked() {
+        let [empty, text, lines] =
+            [EMPTY_BZIP2, TEXT_BZIP2, LINES_BZIP2].map(|text| STANDARD.decode(text).unwrap());
+        assert_eq!(read(&empty), "");
+        assert_eq!(read(&[&text[..], &empty, &text].concat()), "some textsome text");
+        let wanted: String = (0..30_000).map(|number| format!("{} line\n", number % 10)).collect();
+        assert_eq!(read(&lines), wanted);
+        let whole = |bytes: &[u8]| {
+            let mut all = Vec::new();
+            uncompress(bytes).unwrap().read_to_end(&mut all).map(|_| all)
+        };
+        for length in BZIP2.len() + 1..text.len() {
+            assert_eq!(whole(&text[..length]).unwrap_err().kind(), ErrorKind::UnexpectedEof, "{length}");
+        }
+        // Neither the level, in the fourth byte, nor the last bits are part of a checksum.
+        for bit in (BZIP2.len() + 1) * 8..text.len() * 8 {
+            let mut broken = text.clone();
+            broken[bit / 8] ^= 0x80 >> (bit % 8);
+            match whole(&broken) {
+                Ok(read) => assert_eq!(read, b"some text", "{bit}"),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                Err(error) => assert!(error.to_string().starts_with("bzip2: "), "{bit}: {error}"),
+            }
+        }
+        assert!(whole(&[&text[..], b"more"].concat()).is_err());
     }
 }

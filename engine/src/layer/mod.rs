@@ -5,7 +5,6 @@
 
 mod attribute;
 mod beneath;
-mod bzip2;
 mod change;
 mod compression;
 mod copy;
