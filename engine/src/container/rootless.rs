@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use pillbox::container::{Elsewhere, Whose, worded};
 use pillbox::state::NetworkRecord as Interface;
-use pillbox_network::Port;
 use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecorded, prepare};
+use pillbox_network::{Ip, Port};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
@@ -264,6 +264,7 @@ impl Namespaces {
         for text in texts {
             ports.extend(Port::parse(text).map_err(worded)?);
         }
+        check_numbers(&ports)?;
         let lock = self.rootless.ports_file(id);
         let known = match is_held(&lock)? {
             true => read_numbers(&lock)?,
@@ -313,6 +314,25 @@ impl Namespaces {
     }
 }
 
+/// A number leads to one port of the container, at whatever addresses of the host it is published.
+fn check_numbers(ports: &[Port]) -> Result<()> {
+    for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.host_port != 0) {
+        let is_same = |other: &&Port| (other.host_port, other.protocol) == (port.host_port, port.protocol);
+        for other in ports[..index].iter().filter(is_same) {
+            let is_all = |port: &Port| port.host_ip.is_none_or(|Ip(ip)| ip.is_unspecified());
+            if is_all(port) || is_all(other) || port.host_ip == other.host_ip {
+                return Err(Error::invalid(format!("port {port}: it is published twice")));
+            }
+            if port.container_port != other.container_port {
+                let led = other.container_port;
+                let why = "on an ordinary user's networks a number leads to one port of the container";
+                return Err(Error::invalid(format!("port {port}: {why}, and {other} leads to {led}")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The number of a container's process, then those of its ports.
 fn read_numbers(lock: &Path) -> Result<Vec<u32>> {
     let text = fs::read_to_string(lock).context(|| lock.display().to_string())?;
@@ -358,7 +378,11 @@ impl Connector {
                 texts.iter().filter_map(|text| text.as_str().map(str::to_string)).collect();
             if !texts.is_empty() {
                 let ports = self.namespaces.open_ports(&whose.name, &texts, pid)?;
-                interface["ports"] = ports.iter().map(inside_port).collect();
+                // One number at several addresses of the host is one there.
+                let mut inside: Vec<String> = ports.iter().map(inside_port).collect();
+                inside.sort();
+                inside.dedup();
+                interface["ports"] = inside.into();
                 shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));
             }
         }
@@ -376,10 +400,13 @@ fn inside_port(port: &Port) -> String {
 
 /// Published ports are shown with the address of the host.
 fn with_host_addresses(mut records: Vec<Interface>, shown: &[String]) -> Vec<Interface> {
-    for text in records.iter_mut().flat_map(|record| &mut record.ports.0) {
-        if let Some(shown) = shown.iter().find(|shown| shown.ends_with(&format!(":{text}"))) {
-            text.clone_from(shown);
-        }
+    for ports in records.iter_mut().map(|record| &mut record.ports.0) {
+        let at_addresses = |text: &String| {
+            let end = format!(":{text}");
+            let found: Vec<String> = shown.iter().filter(|shown| shown.ends_with(&end)).cloned().collect();
+            if found.is_empty() { vec![text.clone()] } else { found }
+        };
+        *ports = ports.iter().flat_map(at_addresses).collect();
     }
     records
 }
