@@ -2,6 +2,7 @@
 //! do bridges, pairs and the packet filter. It is made with the first container, and has its way out through pasta or slirp4netns. The
 //! containers on these networks share its user namespace: only so can their interfaces be made there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,7 @@ use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Kind, Result};
+use crate::ids::{IdMaps, Range};
 use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
 
@@ -93,7 +95,15 @@ impl Rootless {
         made.context(|| format!("make the folder {}", self.folder.display()))?;
         let _lock = self.lock()?;
         if let Some(namespaces) = self.find()? {
-            return Ok(namespaces);
+            if namespaces.have_ids(maps)? {
+                return Ok(namespaces);
+            }
+            if self.has_containers()? {
+                return Err(Error::conflict(
+                    "your networks were made with other ranges of ids than you have now (/etc/subuid, /etc/subgid, newuidmap): stop the containers on them first, then they are made anew",
+                ));
+            }
+            namespaces.end()?;
         }
         // One that ends as it should removes its file.
         if self.lock_file().exists() {
@@ -248,6 +258,19 @@ impl Namespaces {
     /// One of the two has ended.
     pub fn have(&self, pid: i32) -> Result<bool> {
         are_one(&format!("/proc/{pid}/ns/user"), &self.user_path())
+    }
+
+    /// Whether its ids are mapped like that.
+    fn have_ids(&self, maps: &IdMaps) -> Result<bool> {
+        let are = |name: &str, ranges: &[Range]| {
+            let path = format!("/proc/{}/{name}", self.entrance.pid);
+            let text = fs::read_to_string(&path).context(|| path)?;
+            let found = text.lines().map(|line| line.split_whitespace().map(str::to_string).collect());
+            let line = |range: &Range| [range.inside, range.outside, range.count].map(|id| id.to_string());
+            let wanted = ranges.iter().map(|range| line(range).to_vec());
+            Ok::<_, Error>(found.collect::<BTreeSet<Vec<_>>>() == wanted.collect())
+        };
+        Ok(are("uid_map", &maps.users)? && are("gid_map", &maps.groups)?)
     }
 
     /// Does something to networks.

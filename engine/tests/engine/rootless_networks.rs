@@ -229,6 +229,35 @@ fn networks_that_have_no_way_out() {
     room.assert_gone();
 }
 
+/// A user who gets ranges of ids when his networks are there already.
+#[test]
+fn ranges_that_come_later() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    let tools = room.folder.join("tools");
+    fs::create_dir(&tools).expect("folder");
+    for tool in ["setpriv", "timeout"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), tools.join(tool)).expect("link");
+    }
+    room.call(&["network", "create", "--internal", "net"]).ok();
+    let run = |flags: &[&str], script: &str| {
+        let fixed = ["run", "--network", "net"];
+        room.command(&[&fixed[..], flags, &["./rootfs", "sh", "-c", script]].concat())
+    };
+    let early = finish(run(&["-d", "--name", "early"], "sleep 1000").env("PATH", &tools)).exits(0);
+    assert!(early.stderr.contains("you have no ranges of ids"), "{}", early.stderr);
+    let late = || finish(&mut run(&["--rm"], "cat /proc/self/uid_map"));
+    late().fails(125, "your networks were made with other ranges of ids than you have now");
+    room.call(&["stop", "-t", "0", "early"]).ok();
+    let maps = late().ok();
+    assert_eq!(maps.lines().count(), 2, "{maps}");
+    room.call(&["start", "early"]).ok();
+    room.call(&["rm", "-f", "early"]).ok();
+    room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
 #[test]
 fn what_an_ordinary_user_cannot_have() {
     let Some(room) = room(USER) else { return };
