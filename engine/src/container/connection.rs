@@ -8,6 +8,7 @@ use pillbox::Root;
 use pillbox::container::Elsewhere;
 use pillbox::state::NetworkRecord as Interface;
 
+use super::connector::Connector;
 use super::exposed::ports_to_publish;
 use super::monitor::{Decoder, Hello, Kind, VERSION, connect as reach_monitor, encode, encode_value};
 use super::neighbours::{announce, check_names_on_networks};
@@ -16,7 +17,7 @@ use super::options::{Connection, Network, NetworkMode, USUAL};
 use super::ports::is_on;
 use super::record::ContainerRecord;
 use super::rename::lock;
-use super::rootless::{Connector, Namespaces, Rootless};
+use super::rootless::{Namespaces, Rootless};
 use super::status::{Status, open, open_running};
 use crate::error::{Error, Result};
 use crate::store::{ContainerFolder, Store};

@@ -7,6 +7,7 @@ mod cgroup_parent;
 mod commit;
 mod compile;
 mod connection;
+mod connector;
 mod copy;
 mod create;
 mod detach;

@@ -8,13 +8,14 @@ use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
+use super::connector::Connector;
 use super::facts::{Facts, are_one, volume_devices};
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
-use super::rootless::{Connector, Namespaces, Rootless};
+use super::rootless::{Namespaces, Rootless};
 use super::status::Status;
 use super::streams::Account;
 use crate::error::{Context, Error, Kind, Result};

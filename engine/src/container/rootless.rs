@@ -10,19 +10,19 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pillbox::container::{Elsewhere, Whose, worded};
+use pillbox::container::worded;
 use pillbox::state::NetworkRecord as Interface;
+use pillbox_network::Port;
 use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecorded, prepare};
-use pillbox_network::{Ip, Port};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use serde_json::Value;
 
 use super::facts::are_one;
 use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::ids::{IdMaps, Range};
 use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
@@ -128,7 +128,10 @@ impl Rootless {
         if is_needed()? {
             return Ok(());
         }
-        let ended = self.find()?.map(|namespaces| namespaces.end()).transpose()?;
+        let ended = match self.find()? {
+            Some(namespaces) => namespaces.end()?,
+            None => None,
+        };
         self.clear()?;
         // When the way out has ended as well.
         if let Some((process, Some(cgroup))) = ended {
@@ -194,9 +197,11 @@ impl Rootless {
     /// # Errors
     /// A container is connected to it.
     pub fn take_down(&self, network: &str) -> Result<()> {
-        match self.find()? {
-            Some(namespaces) => namespaces.act(NetworkAct::TakeDown(network.to_string())).map(drop),
-            None => Ok(()),
+        let Some(namespaces) = self.find()? else { return Ok(()) };
+        match namespaces.act(NetworkAct::TakeDown(network.to_string())) {
+            // With who held it, who has just been killed.
+            Err(_) if self.find()?.is_none() => Ok(()),
+            done => done.map(drop),
         }
     }
 
@@ -235,16 +240,23 @@ fn cut_off(store: &Store) -> Result<Vec<String>> {
 
 impl Namespaces {
     /// Ends the process that holds them. The result is its pidfd, and the cgroup of monitors that it was in.
-    fn end(&self) -> Result<(OwnedFd, Option<OwnCgroup>)> {
+    fn end(&self) -> Result<Option<(OwnedFd, Option<OwnCgroup>)>> {
         let pid = Pid::from_raw(self.entrance.pid).ok_or_else(|| Error::invalid("no process"))?;
         let named = || format!("end process {}", self.entrance.pid);
-        let process = pidfd_open(pid, PidfdFlags::empty()).context(named)?;
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            // It has just been killed.
+            Err(Errno::SRCH) => return Ok(None),
+            opened => opened.context(named)?,
+        };
         let cgroup = OwnCgroup::of_process(self.entrance.pid);
         // Checked after opening: if it has ended, another process may have its number.
         if is_held(&self.entrance.lock)? {
-            pidfd_send_signal(&process, Signal::KILL).context(named)?;
+            match pidfd_send_signal(&process, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                refused => refused.context(named)?,
+            }
         }
-        Ok((process, cgroup))
+        Ok(Some((process, cgroup)))
     }
 
     /// The path of the user namespace.
@@ -281,13 +293,17 @@ impl Namespaces {
         act_on_networks(&self.entrance, &self.rootless.records, act)
     }
 
-    /// Opens ports of the host that lead to a container's process. Those that are open stay so.
-    fn open_ports(&self, id: &str, texts: &[String], pid: i32) -> Result<Vec<Port>> {
-        let mut ports = Vec::new();
-        for text in texts {
-            ports.extend(Port::parse(text).map_err(worded)?);
-        }
-        check_numbers(&ports)?;
+    /// Opens ports of the host that lead to a container's process, as they were asked for. Those that are open stay so.
+    ///
+    /// # Errors
+    /// One is not to be had.
+    pub(super) fn open_ports(
+        &self,
+        id: &str,
+        texts: &[String],
+        mut ports: Vec<Port>,
+        pid: i32,
+    ) -> Result<Vec<Port>> {
         let lock = self.rootless.ports_file(id);
         let known = match is_held(&lock)? {
             true => read_numbers(&lock)?,
@@ -312,7 +328,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// Neither pasta nor slirp4netns is there, or it does not work.
-    fn open_way_out(&self) -> Result<()> {
+    pub(super) fn open_way_out(&self) -> Result<()> {
         let folder = &self.rootless.folder;
         let _lock = self.rootless.lock()?;
         if self.rootless.way_out().is_some_and(|helper| helper.is_running().unwrap_or(false)) {
@@ -337,136 +353,10 @@ impl Namespaces {
     }
 }
 
-/// A number leads to one port of the container, at whatever addresses of the host it is published.
-fn check_numbers(ports: &[Port]) -> Result<()> {
-    for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.host_port != 0) {
-        let is_same = |other: &&Port| (other.host_port, other.protocol) == (port.host_port, port.protocol);
-        for other in ports[..index].iter().filter(is_same) {
-            let is_all = |port: &Port| port.host_ip.is_none_or(|Ip(ip)| ip.is_unspecified());
-            if is_all(port) || is_all(other) || port.host_ip == other.host_ip {
-                return Err(Error::invalid(format!("port {port}: it is published twice")));
-            }
-            if port.container_port != other.container_port {
-                let led = other.container_port;
-                let why = "on an ordinary user's networks a number leads to one port of the container";
-                return Err(Error::invalid(format!("port {port}: {why}, and {other} leads to {led}")));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The number of a container's process, then those of its ports.
 fn read_numbers(lock: &Path) -> Result<Vec<u32>> {
     let text = fs::read_to_string(lock).context(|| lock.display().to_string())?;
     text.split_whitespace()
         .map(|number| number.parse().map_err(|_| Error::corrupt(format!("{}: {number}", lock.display()))))
         .collect()
-}
-
-/// Connects one container.
-#[derive(Debug)]
-pub struct Connector {
-    namespaces: Namespaces,
-    /// netconf.json.
-    document: Value,
-    /// Its published ports, as they are shown.
-    shown: Vec<String>,
-    /// What the user should know.
-    notes: Vec<String>,
-}
-
-impl Connector {
-    /// Of a container whose networks a netconf.json describes.
-    pub fn new(namespaces: Namespaces, document: Value, notes: Vec<String>) -> Connector {
-        Connector { namespaces, document, shown: Vec::new(), notes }
-    }
-
-    /// Of one that has these interfaces.
-    pub fn of_connected(namespaces: Namespaces, interfaces: &[Interface]) -> Connector {
-        let shown = interfaces.iter().flat_map(|interface| interface.ports.iter().cloned()).collect();
-        Connector { namespaces, document: Value::Null, shown, notes: Vec::new() }
-    }
-
-    /// What is needed besides the interfaces. The result is netconf.json with the ports of the loopback there to which those of the host
-    /// lead, which are open from now on, and how those are shown.
-    fn begin(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> Result<(String, Vec<String>)> {
-        notes.extend(self.notes.iter().cloned());
-        let mut document = self.document.clone();
-        let (mut shown, mut has_way_out) = (Vec::new(), false);
-        for interface in document["interfaces"].as_array_mut().into_iter().flatten() {
-            has_way_out |= interface["model"]["internal"] != true;
-            let texts = interface["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let texts: Vec<String> =
-                texts.iter().filter_map(|text| text.as_str().map(str::to_string)).collect();
-            if !texts.is_empty() {
-                let ports = self.namespaces.open_ports(&whose.name, &texts, pid)?;
-                // One number at several addresses of the host is one there.
-                let mut inside: Vec<String> = ports.iter().map(inside_port).collect();
-                inside.sort();
-                inside.dedup();
-                interface["ports"] = inside.into();
-                shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));
-            }
-        }
-        if has_way_out && let Err(error) = self.namespaces.open_way_out() {
-            notes.push(format!("your networks reach nothing outside: {error}"));
-        }
-        Ok((document.to_string(), shown))
-    }
-}
-
-/// As it is published there: whatever the address of the host, it is reached by the loopback.
-fn inside_port(port: &Port) -> String {
-    format!("{}:{}/{}", port.host_port, port.container_port, port.protocol.name())
-}
-
-/// Published ports are shown with the address of the host.
-fn with_host_addresses(mut records: Vec<Interface>, shown: &[String]) -> Vec<Interface> {
-    for ports in records.iter_mut().map(|record| &mut record.ports.0) {
-        let at_addresses = |text: &String| {
-            let end = format!(":{text}");
-            let found: Vec<String> = shown.iter().filter(|shown| shown.ends_with(&end)).cloned().collect();
-            if found.is_empty() { vec![text.clone()] } else { found }
-        };
-        *ports = ports.iter().flat_map(at_addresses).collect();
-    }
-    records
-}
-
-impl Elsewhere for Connector {
-    fn connect(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> pillbox::Result<Vec<Interface>> {
-        let (netconf, shown) = self.begin(whose, pid, notes).map_err(foreign)?;
-        let act = NetworkAct::Connect { whose: whose.clone(), netconf, pid };
-        Ok(with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &shown))
-    }
-
-    fn add(
-        &self,
-        whose: &Whose,
-        name: &str,
-        pid: i32,
-        notes: &mut Vec<String>,
-    ) -> pillbox::Result<Interface> {
-        let (netconf, shown) = self.begin(whose, pid, notes).map_err(foreign)?;
-        let act = NetworkAct::Add { whose: whose.clone(), netconf, name: name.to_string(), pid };
-        let added = with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &shown);
-        added.into_iter().next().ok_or_else(|| foreign(Error::corrupt("no interface was made")))
-    }
-
-    fn remove(&self, whose: &Whose, name: &str, pid: i32) -> pillbox::Result<Vec<Interface>> {
-        let act = NetworkAct::Remove { whose: whose.clone(), name: name.to_string(), pid };
-        Ok(with_host_addresses(self.namespaces.act(act).map_err(foreign)?, &self.shown))
-    }
-}
-
-/// As the runtime's.
-fn foreign(error: Error) -> pillbox::Error {
-    let kind = match error.kind() {
-        Kind::Invalid => pillbox::Kind::Invalid,
-        Kind::NotFound => pillbox::Kind::NotFound,
-        Kind::Conflict => pillbox::Kind::Busy,
-        Kind::Corrupt | Kind::Closed | Kind::Program | Kind::Host => pillbox::Kind::Network,
-    };
-    pillbox::Error::of(kind, error.to_string())
 }

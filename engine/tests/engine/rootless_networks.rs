@@ -418,7 +418,10 @@ fn starts_that_are_killed() {
     for delay in delays(10, Duration::from_millis(150)) {
         kill_after(&mut bare(&room, &run), delay);
         // Whoever holds the networks is killed as well, now and then before it has said so.
-        holder(&room).into_iter().for_each(kill);
+        if let Some(pid) = holder(&room) {
+            kill(pid);
+            wait_for("its end", || has_ended(pid));
+        }
         room.call(&["rm", "-f", "one"]);
         let said =
             room.call(&["run", "--rm", "--network", "closed", "./rootfs", "ip", "addr", "show", "eth0"]);
