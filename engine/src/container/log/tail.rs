@@ -113,7 +113,10 @@ fn numbered(folder: &Path, mut length: u64) -> Result<Option<Begun>> {
     while let Some(number) = numbers.pop() {
         let path = folder.join(number.to_string());
         let Some((mut file, size)) = open(&path)? else { return Ok(None) };
-        let found = entries(&path, size).into_iter().rev().find(|entry| size - entry.offset >= length);
+        // Where the power was lost, what is noted may be anything.
+        let is_far_enough =
+            |entry: &Entry| size - entry.offset >= length && head_at(&file, entry.offset).is_some();
+        let found = entries(&path, size).into_iter().rev().find(is_far_enough);
         // Where nothing is noted of a file, all lines may go on there.
         let beginning = Entry { offset: 0, open: [true; 3] };
         let is_enough = size >= length && Some(number) != oldest;
@@ -132,15 +135,20 @@ fn numbered_before(folder: &Path, moment: Moment) -> Result<Option<Begun>> {
         let path = folder.join(number.to_string());
         let Some((mut file, size)) = open(&path)? else { return Ok(None) };
         for entry in entries(&path, size).into_iter().rev() {
-            let mut header = [0; HEADER];
-            let is_there = file.read_exact_at(&mut header, entry.offset).is_ok();
-            if is_there && Head::decode(&header).is_some_and(|head| head.time < moment) {
+            if head_at(&file, entry.offset).is_some_and(|head| head.time < moment) {
                 file.seek(SeekFrom::Start(entry.offset)).context(|| path.display().to_string())?;
                 return Ok(Some(Begun { file, number, entry }));
             }
         }
     }
     Ok(None)
+}
+
+/// The record that begins there, if one does.
+fn head_at(file: &File, offset: u64) -> Option<Head> {
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, offset).ok()?;
+    Head::decode(&header)
 }
 
 /// The same of Docker's files, where nothing is noted: further and further from the end.
@@ -248,7 +256,14 @@ mod tests {
                 }
             }
             assert_tails(|| LogReader::open(&folder.0, false).unwrap());
-            // Without what is noted as well.
+            // Where what is noted is wrong, and without it, as well.
+            for number in numbers(&folder.0).unwrap() {
+                let index = folder.0.join(format!("{number}.index"));
+                let noted = std::fs::read(&index).unwrap_or_default();
+                let wrong: Vec<u8> = noted.iter().map(|byte| byte ^ 0x38).collect();
+                std::fs::write(index, wrong).unwrap();
+            }
+            assert_tails(|| LogReader::open(&folder.0, false).unwrap());
             for number in numbers(&folder.0).unwrap() {
                 super::super::index::remove_index(&folder.0.join(number.to_string()));
             }
