@@ -77,7 +77,7 @@ impl KeptLayer {
         let id: ImageId = store.blobs().write(&text)?.into();
         let _locks = assembly.settle(store, blobs)?;
         let layers = [layers, &[chain]].concat();
-        store.name_image(&ImageRecord {
+        let record = ImageRecord {
             name: name.map_or_else(|| id.to_string(), Reference::to_string),
             id,
             manifest: manifest.as_deref().map(Digest::of),
@@ -86,7 +86,10 @@ impl KeptLayer {
             layers,
             created: config.created.clone(),
             platform: config.platform(),
-        })?;
+        };
+        store.name_image(&record)?;
+        store.events().note_image(&record, "create");
+        store.events().note_tag(&record);
         Ok(id)
     }
 }

@@ -66,6 +66,7 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
     let name = imported.name.map_or_else(|| Digest::of(&text).to_string(), Reference::to_string);
     let record = assemble::record(store, name, &text, &config, manifest, vec![id])?;
     store.name_image(&record)?;
+    store.events().note_tag(&record);
     store.events().note_image(&record, "import");
     Ok(record)
 }

@@ -87,6 +87,7 @@ pub fn export(
         created: config.created.clone(),
         platform: config.platform(),
     };
+    store.events().note_image(&record, "create");
     let names: Vec<String> = options.tags.iter().map(Reference::to_string).collect();
     if names.is_empty() {
         store.name_image(&record)?;

@@ -10,7 +10,7 @@ use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
 use crate::error::Result;
 use crate::image::ImageId;
-use crate::store::{ImageRecord, Store};
+use crate::store::{EventKind, ImageRecord, Store};
 use crate::time::Moment;
 
 pub const COMMAND: Command = Command {
@@ -67,12 +67,15 @@ pub fn prune_images(store: &Store, all: bool, filter: &PruneFilter) -> Result<(I
     let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;
-        store.events().note_image(record, "untag");
+        if record.reference().is_some() {
+            store.events().note_image(record, "untag");
+        }
         gone.untagged.push(record.reference().map_or(record.name.clone(), |name| name.familiar()));
     }
     let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
     let partial = store.blobs().discard_partial()?;
     gone.deleted = deleted(&collected, &going);
     note_deleted(store, &gone, &going);
+    store.events().note_prune(EventKind::Image, collected.bytes + partial);
     Ok((gone, collected.bytes + partial))
 }

@@ -16,7 +16,7 @@ use crate::container::{
     check_ranges, choose_subnets, compile_network,
 };
 use crate::error::{Error, Kind, Result};
-use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
+use crate::store::{EventKind, NetworkDriver, NetworkRecord, Store, random_id};
 
 pub const CREATE: Command = Command {
     name: "network create",
@@ -381,6 +381,7 @@ pub fn prune_networks(store: &Store, filter: &PruneFilter) -> Result<Vec<String>
             }
         }
     }
+    store.events().note_prune(EventKind::Network, 0);
     Ok(names)
 }
 

@@ -10,7 +10,7 @@ use super::volume::prune_volumes;
 use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
 use crate::error::{Result, unless_gone};
-use crate::store::{Sharing, Store};
+use crate::store::{EventKind, Sharing, Store};
 
 pub const CONTAINERS: Command = Command {
     name: "container prune",
@@ -70,6 +70,7 @@ fn prune_containers(store: &Store, filter: &PruneFilter) -> Result<(String, u64)
             ids.push(id);
         }
     }
+    store.events().note_prune(EventKind::Container, freed);
     Ok((list("Deleted Containers", &ids), freed))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::table::columns;
 use super::{Arguments, Command, Global, print};
-use crate::container::{ProcessLine, pids, processes};
+use crate::container::{Happening, ProcessLine, note_of, pids, processes};
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, Store};
 use crate::time::{Moment, rfc3339};
@@ -40,6 +40,7 @@ pub fn processes_table(
     folder: &ContainerFolder,
     wanted: &[String],
 ) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+    note_of(store, folder, &Happening::Top);
     if wanted.is_empty() {
         let rows = processes(store, folder)?.iter().map(|process| cells(process).to_vec()).collect();
         return Ok((COLUMNS.map(str::to_string).to_vec(), rows));

@@ -16,7 +16,7 @@ use super::{Arguments, Command, Flag, Global, each, print, tell_broken};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
-use crate::store::{Store, VolumeRecord, random_id};
+use crate::store::{EventKind, Store, VolumeRecord, random_id};
 use crate::time::rfc3339;
 
 pub const CREATE: Command = Command {
@@ -270,5 +270,6 @@ pub fn prune_volumes(store: &Store, all: bool, filter: &PruneFilter) -> Result<(
             }
         }
     }
+    store.events().note_prune(EventKind::Volume, freed);
     Ok((names, freed))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::network::own_network_id;
 use super::options::{Access, MountSource, NetworkMode, USUAL};
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, was_asked_to_stop};
 use crate::store::{ContainerFolder, Event, EventKind, Store};
 use crate::time::Moment;
 
@@ -46,6 +46,8 @@ pub enum Happening {
         /// What for.
         comment: String,
     },
+    /// Somebody looks at its processes.
+    Top,
     /// Files were taken from it.
     Archive,
     /// Files were put into it.
@@ -118,7 +120,8 @@ pub fn note_end(store: &Store, folder: &ContainerFolder, record: &ContainerRecor
         let attributes = [("container", record.id.clone()), ("driver", "local".to_string())];
         Event::now(EventKind::Volume, name.to_string(), "unmount", attributes)
     }));
-    events.extend(endings.iter().map(|happening| event(record, happening)));
+    let stop = was_asked_to_stop(folder).then_some(&Happening::Stop);
+    events.extend(stop.into_iter().chain(endings).map(|happening| event(record, happening)));
     store.events().note_all(&events);
 }
 
@@ -145,6 +148,13 @@ fn connections(store: &Store, record: &ContainerRecord, action: &str) -> Vec<Eve
         .collect()
 }
 
+/// As Docker has them: with a blank behind a program without arguments.
+fn words_of(words: &[String]) -> String {
+    let (program, arguments) =
+        words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    format!("{program} {}", arguments.join(" "))
+}
+
 fn event(record: &ContainerRecord, happening: &Happening) -> Event {
     let mut attributes: BTreeMap<String, String> = record.options.labels.clone();
     attributes.insert("image".into(), record.image.clone());
@@ -168,8 +178,8 @@ fn event(record: &ContainerRecord, happening: &Happening) -> Event {
         Happening::Exec(ExecHappening { id, what }) => {
             attributes.insert("execID".into(), id.clone());
             match what {
-                ExecEvent::Create(words) => format!("exec_create: {}", words.join(" ")),
-                ExecEvent::Start(words) => format!("exec_start: {}", words.join(" ")),
+                ExecEvent::Create(words) => format!("exec_create: {}", words_of(words)),
+                ExecEvent::Start(words) => format!("exec_start: {}", words_of(words)),
                 ExecEvent::Die(status) => {
                     attributes.insert("exitCode".into(), status.to_string());
                     "exec_die".to_string()
@@ -189,6 +199,7 @@ fn event(record: &ContainerRecord, happening: &Happening) -> Event {
             attributes.extend(more.map(|(name, value)| (name.to_string(), value.clone())));
             "commit".to_string()
         }
+        Happening::Top => "top".to_string(),
         Happening::Archive => "archive-path".to_string(),
         Happening::Extract => "extract-to-dir".to_string(),
         Happening::Export => "export".to_string(),

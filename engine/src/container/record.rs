@@ -102,6 +102,9 @@ impl Exit {
 const PROGRESS: &str = "progress.json";
 const STOPPED: &str = "stopped";
 
+/// In that file, if it was not killed.
+const ASKED: &[u8] = b"asked";
+
 impl ContainerRecord {
     /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.
     ///
@@ -237,6 +240,17 @@ pub fn set_stopped(folder: &ContainerFolder, is_stopped: bool) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.context(|| path.display().to_string()),
     }
+}
+
+/// The same, by asking it to end: that is told with its end.
+pub fn set_asked_to_stop(folder: &ContainerFolder) -> Result<()> {
+    let path = folder.path().join(STOPPED);
+    std::fs::write(&path, ASKED).context(|| path.display().to_string())
+}
+
+/// Whether it was asked to end.
+pub fn was_asked_to_stop(folder: &ContainerFolder) -> bool {
+    std::fs::read(folder.path().join(STOPPED)).is_ok_and(|text| text == ASKED)
 }
 
 /// Whether its user has stopped it.

@@ -13,7 +13,7 @@ use super::monitor::{connect, start_monitor};
 use super::options::Streams;
 use super::overlay::Overlay;
 use super::own::{HANDOVER, Own};
-use super::record::{ContainerRecord, Exit, Progress, set_stopped};
+use super::record::{ContainerRecord, Exit, Progress, set_asked_to_stop, set_stopped};
 use super::root::RootFolders;
 use super::status::{Status, is_held, open, open_running, unless_ended};
 use super::sweep::sweep_one;
@@ -179,7 +179,7 @@ pub fn stop(
     notice: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
-    set_stopped(folder, true)?;
+    set_asked_to_stop(folder)?;
     let Some(container) = begun(store, folder)? else { return Ok(()) };
     let monitor = connect(store, &folder.id)?;
     let signal = match signal {
@@ -208,9 +208,7 @@ pub fn stop(
             still(container.kill_all(Signal::KILL))?;
         }
     }
-    settle(folder, monitor)?;
-    note(store, &record, &Happening::Stop);
-    Ok(())
+    settle(folder, monitor)
 }
 
 /// Whether the kernel drops the signal, as it does for the first process of a pid namespace that has no handler and does not wait

@@ -109,7 +109,9 @@ impl Events {
             "pull" | "push" => record.name.clone(),
             _ => record.id.to_string(),
         };
-        let familiar = record.reference().map_or_else(|| record.name.clone(), |name| name.familiar());
+        // What is made gets its names later.
+        let name = record.reference().filter(|_| action != "create");
+        let familiar = name.map_or_else(|| record.id.to_string(), |name| name.familiar());
         self.note(&Event::now(EventKind::Image, id, action, [("name", familiar)]));
     }
 
@@ -118,6 +120,18 @@ impl Events {
         let own = [("name", record.name.clone()), ("type", record.driver.name().to_string())];
         let attributes = own.into_iter().chain(container.map(|id| ("container", id.to_string())));
         self.note(&Event::now(EventKind::Network, record.id.clone(), action, attributes));
+    }
+
+    /// Writes down that an image has a name: of one that has none nothing is said.
+    pub fn note_tag(&self, record: &ImageRecord) {
+        if record.reference().is_some() {
+            self.note_image(record, "tag");
+        }
+    }
+
+    /// Writes down that what nothing needs was removed, and how many bytes that was.
+    pub fn note_prune(&self, kind: EventKind, freed: u64) {
+        self.note(&Event::now(kind, String::new(), "prune", [("reclaimed", freed.to_string())]));
     }
 
     /// Writes down what happens to a volume.

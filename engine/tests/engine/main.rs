@@ -15,6 +15,7 @@ mod distribution;
 mod docker;
 mod enter;
 mod equal;
+mod events;
 mod explain;
 mod files;
 mod flags;

@@ -126,8 +126,8 @@ fn what_happens_is_told() {
                 "kill",
                 "kill",
                 "disconnect",
-                "die",
                 "stop",
+                "die",
                 "destroy",
                 "create",
                 "destroy"
@@ -152,7 +152,7 @@ fn what_happens_is_told() {
                 break;
             }
         }
-        assert_eq!(seen, ["create", "start", "rename", "kill", "kill", "die", "stop", "destroy"]);
+        assert_eq!(seen, ["create", "start", "rename", "kill", "kill", "stop", "die", "destroy"]);
         // timeout(1), which ends it.
         rustix::process::kill_process(
             rustix::process::Pid::from_raw(follower.id() as i32).expect("pid"),
@@ -190,10 +190,11 @@ fn what_is_done_with_a_container_is_told() {
         |what: &str| ["create", "start"].map(|step| format!("container exec_{step}: {what}\n")).concat();
     let died = "container exec_die\n";
     let wanted = [
-        "image import\nvolume create\nvolume create\ncontainer create\n",
+        "image tag\nimage import\nvolume create\nvolume create\ncontainer create\n",
         "volume mount\nvolume mount\nnetwork connect\ncontainer start\n",
-        &(exec("true") + died + &exec("sh -c exit 3") + died + &exec("nosuch") + died + &exec("true")),
-        "container archive-path\ncontainer extract-to-dir\ncontainer export\ncontainer commit\nimage save\n",
+        &(exec("true ") + died + &exec("sh -c exit 3") + died + &exec("nosuch ") + died + &exec("true ")),
+        "container archive-path\ncontainer extract-to-dir\ncontainer export\n",
+        "image create\nimage tag\ncontainer commit\nimage save\n",
         "container kill\nnetwork disconnect\nvolume unmount\nvolume unmount\ncontainer die\n",
         "volume destroy\ncontainer destroy\n",
         "container create\nnetwork connect\ncontainer start\nnetwork disconnect\ncontainer die\ncontainer destroy\n",
@@ -231,7 +232,7 @@ fn what_happens_to_images_and_networks_is_told() {
         room.call(&["events", "--since", "1m", "--until", "0s", "-f", filter, "--format", format]).ok()
     };
     let deleted = format!("image delete {id}");
-    let images = ["image import made:1\n", "image tag other:1\n", "image untag made:1\n"];
+    let images = ["image tag made:1\nimage import made:1\n", "image tag other:1\n", "image untag made:1\n"];
     let images = images.concat() + "image untag other:1\n" + &deleted;
     assert_eq!(told("type=image"), images);
     assert_eq!(told(&format!("image={}", id.trim())), images);

@@ -18,7 +18,7 @@ use crate::container::{
     ContainerRecord, Restart, Sample, Status, Update, Volumes, disk_usage, update as change,
 };
 use crate::error::Kind;
-use crate::store::ContainerFolder;
+use crate::store::{ContainerFolder, EventKind};
 use crate::time::{Moment, rfc3339};
 
 /// Between two looks.
@@ -185,6 +185,7 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         freed += size;
         deleted.push(record.id);
     }
+    store.events().note_prune(EventKind::Container, freed);
     let deleted = if deleted.is_empty() { Value::Null } else { json!(deleted) };
     Ok(Reply::Json(200, json!({"ContainersDeleted": deleted, "SpaceReclaimed": freed})))
 }

@@ -9,16 +9,21 @@ use pillbox::{Container, ExecOptions, Process, Signal, Stdio};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::Monitored;
-use crate::container::event::{Happening, note};
+use crate::container::event::{ExecEvent, ExecHappening, Happening, note};
 use crate::container::exec::{ExecRequest, process};
 use crate::container::facts::Facts;
 use crate::container::health::{Health, HealthCheck, Look};
 use crate::container::root::RootFolders;
 use crate::error::{Context, Result};
+use crate::store::random_id;
 use crate::time::Moment;
 
 /// How much of what a look says is kept, as Docker has it.
 const OUTPUT_MAX: usize = 4096;
+
+/// The status of a look that took too long, and of one that could not be begun.
+const KILLED: u8 = 137;
+const FAILED: u8 = 126;
 
 /// What is known, and when the next look is.
 pub struct Watching {
@@ -40,6 +45,8 @@ struct Looking {
     said: Vec<u8>,
     started: Moment,
     deadline: Instant,
+    /// Of the events that tell of it.
+    id: String,
 }
 
 impl Watching {
@@ -92,6 +99,8 @@ impl Watching {
         }
         output += &String::from_utf8_lossy(&looking.said);
         let look = Look { started: looking.started, ended: Moment::now(), status, output };
+        // As of one that was killed.
+        happens(monitored, &looking.id, ExecEvent::Die(status.unwrap_or(KILLED)));
         self.looking = None;
         self.end(look, monitored);
     }
@@ -129,10 +138,14 @@ impl Watching {
         let errors = write_end.try_clone().context(|| "a pipe")?;
         let options =
             ExecOptions::with_process(process.as_str()).stdin(Stdio::Null).stdout(write_end).stderr(errors);
-        let process = container.exec(options)?;
+        let id = random_id()?;
+        happens(monitored, &id, ExecEvent::Create(self.check.command.clone()));
+        happens(monitored, &id, ExecEvent::Start(self.check.command.clone()));
+        let process =
+            container.exec(options).inspect_err(|_| happens(monitored, &id, ExecEvent::Die(FAILED)))?;
         let output = Some(File::from(std::os::fd::OwnedFd::from(output)));
         let deadline = Instant::now() + self.check.timeout;
-        Ok(Looking { process, output, said: Vec::new(), started, deadline })
+        Ok(Looking { process, output, said: Vec::new(), started, deadline, id })
     }
 
     fn end(&mut self, look: Look, monitored: &Monitored) {
@@ -175,6 +188,12 @@ impl Looking {
             Ok(_) | Err(_) => self.output = None,
         }
     }
+}
+
+/// Tells of a look as of any other program in a container.
+fn happens(monitored: &Monitored, id: &str, what: ExecEvent) {
+    let happening = Happening::Exec(ExecHappening { id: id.to_string(), what });
+    note(&monitored.store, &monitored.record, &happening);
 }
 
 /// The `process` of a look.

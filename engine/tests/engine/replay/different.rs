@@ -80,6 +80,4 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ),
     ("162", "GET /system/df.", "as that"),
     ("169", "GET /images/json.", "as that"),
-    ("event", "container top", "nobody waits for it"),
-    ("event", "image create", "it is made by what has an event of its own"),
 ];
