@@ -52,10 +52,11 @@ BENCH_PEERS := crun:0 runc:0
 POWER_CUTS ?= 50
 
 REGISTRY := $(abspath $(TARGET_DIR))/docker-registry
+SDKS := $(abspath $(TARGET_DIR))/sdks
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build box run test test-native test-guest test-injection test-power cross lint instructions instructions-update bench bench-network bench-box bench-memory install install-box clean toolchain programs registry peers package-index
+.PHONY: help build box run test test-native test-guest test-injection test-power cross lint instructions instructions-update bench bench-network bench-box bench-memory install install-box clean toolchain programs registry sdks peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -130,7 +131,7 @@ test: lint cross test-native test-guest $(if $(COUNTS),instructions) ## run ever
 test-native: toolchain ## run the unit tests and, as root, the black-box tests and a sample of injected faults on this kernel
 	@$(if $(AS_ROOT),$(MAKE) --no-print-directory programs PROGRAMS='$(TEST_PROGRAMS)',echo 'not root: the black-box tests and the injected faults are left out')
 	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(TEST_PEERS)')
-	$(if $(AS_ROOT),$(MAKE) --no-print-directory registry)
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory registry sdks)
 	export PATH="$$PATH:$(REGISTRY)/usr/bin"
 	if [ "$${CI:-}" = true ]; then export PILLBOX_TEST_NO_SKIP=1; fi
 	cargo test --locked $(WORKSPACE) --target $(TARGET) --no-fail-fast </dev/null
@@ -282,6 +283,15 @@ registry:
 	cd "$$folder"
 	apt-get download -q docker-registry || { apt-get update -q; apt-get download -q docker-registry; }
 	dpkg -x docker-registry_*.deb $(REGISTRY)
+
+# Docker's SDK for Python and testcontainers, for box's tests: from PyPI, by their digests, for every Python and machine.
+sdks: WANTED := engine/tests/sdks/requirements.txt
+sdks:
+	@if cmp -s $(WANTED) $(SDKS)/requirements.txt; then exit 0; fi
+	$(MAKE) --no-print-directory programs PROGRAMS='/usr/bin/python3:python3 pip3:python3-pip'
+	rm -rf $(SDKS)
+	pip3 install -q --disable-pip-version-check --root-user-action ignore --target $(SDKS) --no-deps --require-hashes --only-binary :all: --platform any --implementation py --abi none -r $(WANTED)
+	cp $(WANTED) $(SDKS)
 
 # Other runtimes, for the same tests and measurements. Nothing fails without them. PEERS: program:version …
 peers:

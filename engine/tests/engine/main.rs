@@ -41,6 +41,7 @@ mod replay;
 mod rootless;
 mod rootless_networks;
 mod run;
+mod sdks;
 mod secrets;
 mod sources;
 mod streams;

@@ -1,0 +1,48 @@
+"""testcontainers for Python: a container, its port and its log, a network with a name, and the reaper."""
+
+import urllib.request
+
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
+from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+from testcontainers.core.waiting_utils import wait_for_logs
+
+from flow import IMAGE, PARENT, flow, main, same, until
+
+PAGE = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat /tmp/page"
+
+
+def server():
+    script = f"echo up; while :; do ({PAGE}) | nc -l -p 80 >/dev/null; done"
+    container = DockerContainer(IMAGE).with_command(["sh", "-c", script]).with_exposed_ports(80)
+    return container.with_kwargs(cgroup_parent=PARENT).with_copy_into_container(b"page\n", "/tmp/page")
+
+
+@flow
+def a_server(docker):
+    with server().with_env("A", "b").waiting_for(LogMessageWaitStrategy("up")) as container:
+        wait_for_logs(container, "up", timeout=20)
+        host, port = container.get_container_host_ip(), container.get_exposed_port(80)
+        same(urllib.request.urlopen(f"http://{host}:{port}/", timeout=20).read(), b"page\n")
+        result = container.exec(["sh", "-c", "echo $A; exit 2"])
+        same((result.exit_code, result.output), (2, b"b\n"))
+        same(container.get_logs(), (b"up\n", b""))
+        same(container.get_wrapped_container().labels[LABEL_SESSION_ID], SESSION_ID)
+        same(container.status, "running")
+        same(container.get_container_info().State.Running, True)
+    same(docker.containers.list(all=True, filters={"label": LABEL_SESSION_ID, "ancestor": IMAGE}), [])
+
+
+@flow
+def a_network(docker):
+    with Network() as network:
+        with server().with_network(network).with_network_aliases("web"):
+            other = DockerContainer(IMAGE).with_network(network).with_command(["sleep", "1000"]).with_kwargs(cgroup_parent=PARENT)
+            with other:
+                until("the page", lambda: other.exec(["wget", "-q", "-O", "-", "http://web/"]).output == b"page\n")
+        same([found.name for found in docker.networks.list(names=[network.name])], [network.name])
+    same(docker.networks.list(names=[network.name]), [])
+
+
+main()
