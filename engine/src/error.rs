@@ -13,6 +13,8 @@ pub enum Kind {
     NotFound,
     /// There is one already, or it is in use.
     Conflict,
+    /// Somebody else has a port that is to be published.
+    PortTaken,
     /// Data is not what its digest or its format says.
     Corrupt,
     /// Nobody reads what is written.
@@ -126,6 +128,7 @@ impl From<pillbox::Error> for Error {
             Of::NotExecutable => (Kind::Invalid, 126),
             Of::Invalid => (Kind::Invalid, STATUS),
             Of::NotFound => (Kind::NotFound, STATUS),
+            Of::PortTaken => (Kind::PortTaken, STATUS),
             Of::Exists | Of::Status | Of::Busy => (Kind::Conflict, STATUS),
             _ => (Kind::Host, STATUS),
         };

@@ -10,8 +10,10 @@ use rustix::io::Errno;
 pub enum Kind {
     /// What was asked for cannot be: a name, an address, a configuration.
     Invalid,
-    /// Somebody else has the address, the port or the name.
+    /// Somebody else has the address or the name.
     Taken,
+    /// Somebody else has the port.
+    PortTaken,
     /// There is no such network, interface or record.
     Missing,
     /// The caller has not the rights.

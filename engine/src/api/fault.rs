@@ -61,7 +61,7 @@ impl From<Error> for Fault {
             Kind::NotFound => 404,
             Kind::Conflict => 409,
             Kind::Closed => GONE,
-            Kind::Corrupt | Kind::Program | Kind::Host => 500,
+            Kind::PortTaken | Kind::Corrupt | Kind::Program | Kind::Host => 500,
         };
         Fault::new(status, error.to_string())
     }

@@ -294,8 +294,8 @@ impl Session<'_> {
                 }
                 Kind::Started if self.until == Until::Started => return Ok(Some(Outcome::Running)),
                 Kind::Failed => {
-                    let Failure { text, status } = decode_value(&payload)?;
-                    return Err(Error::new(crate::Kind::Host, text).with_status(status));
+                    let Failure { text, status, kind } = decode_value(&payload)?;
+                    return Err(Error::new(kind.unwrap_or(crate::Kind::Host), text).with_status(status));
                 }
                 Kind::Stdout if self.wants.stdout => self.caller.show(Stream::Stdout, &payload),
                 Kind::Stderr if self.wants.stderr => self.caller.show(Stream::Stderr, &payload),

@@ -135,6 +135,7 @@ fn foreign(error: Error) -> pillbox::Error {
         Kind::Invalid => pillbox::Kind::Invalid,
         Kind::NotFound => pillbox::Kind::NotFound,
         Kind::Conflict => pillbox::Kind::Busy,
+        Kind::PortTaken => pillbox::Kind::PortTaken,
         Kind::Corrupt | Kind::Closed | Kind::Program | Kind::Host => pillbox::Kind::Network,
     };
     pillbox::Error::of(kind, error.to_string())

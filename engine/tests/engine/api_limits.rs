@@ -172,3 +172,28 @@ fn a_client_that_does_not_read() {
         runs.flatten().all(|entry| entry.file_name().to_string_lossy().starts_with('.'))
     });
 }
+
+#[test]
+fn a_port_that_somebody_has_is_told_in_dockers_words() {
+    crate::networks::as_root_and_as_a_user(|room| {
+        let boxd = Boxd::start(room, "d");
+        image(room, &boxd);
+        let taken = std::net::TcpListener::bind("0.0.0.0:28093").expect("listen");
+        let mut wanted = body(&["sleep", "1000"]);
+        wanted["HostConfig"]["NetworkMode"] = json!("bridge");
+        wanted["HostConfig"]["PortBindings"] = json!({"80/tcp": [{"HostPort": "28093"}]});
+        if room.user() != 0 {
+            wanted["HostConfig"].as_object_mut().expect("object").remove("CgroupParent");
+        }
+        let id = create(&boxd, "cc", &wanted);
+        let said = boxd.refused("POST", &format!("/containers/{id}/start"), None, 500);
+        assert!(
+            said.starts_with("failed to set up container networking: ") && said.contains("28093"),
+            "{said}"
+        );
+        assert!(said.ends_with("port is already allocated"), "{said}");
+        drop(taken);
+        assert_eq!(boxd.post(&format!("/containers/{id}/start"), None).status, 204);
+        assert_eq!(boxd.call("DELETE", &format!("/containers/{id}?force=1"), None).status, 204);
+    });
+}

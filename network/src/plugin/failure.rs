@@ -79,7 +79,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match error.kind() {
             Kind::Invalid => CONFIGURATION,
-            Kind::Taken => TAKEN,
+            Kind::Taken | Kind::PortTaken => TAKEN,
             Kind::Missing => MISSING,
             Kind::NotPermitted => RIGHTS,
             Kind::Busy => AGAIN,

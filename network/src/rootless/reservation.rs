@@ -113,7 +113,7 @@ fn bind_at(port: &Port, ip: IpAddr) -> rustix::io::Result<(OwnedFd, u16)> {
 #[cold]
 fn word(port: &Port, errno: Errno) -> Error {
     let (kind, why) = match errno {
-        Errno::ADDRINUSE => (Kind::Taken, "another program on the host has it".into()),
+        Errno::ADDRINUSE => (Kind::PortTaken, "another program on the host has it".into()),
         Errno::ADDRNOTAVAIL => (Kind::Invalid, "no interface of the host has that address".into()),
         Errno::ACCESS => {
             let first = std::fs::read_to_string(UNPRIVILEGED).unwrap_or_default();

@@ -102,7 +102,7 @@ fn publish(folder: &Path, ports: &[Port]) -> Result<()> {
         std::fs::remove_file(path)
     });
     if let Some(port) = refused {
-        return Err(Error::new(Kind::Taken, format!("port {port} was refused: {}", one_line(&answer))));
+        return Err(Error::new(Kind::PortTaken, format!("port {port} was refused: {}", one_line(&answer))));
     }
     asked.map_err(errno).context(format_args!("publish ports by {SOCKET}"))
 }

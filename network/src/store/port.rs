@@ -27,7 +27,7 @@ impl Locked<'_> {
     /// network namespace.
     ///
     /// # Errors
-    /// [`Kind::Taken`]: another container or a program has it; no interface has the address; the caller may not have
+    /// [`Kind::PortTaken`]: another container or a program has it; no interface has the address; the caller may not have
     /// such a low port.
     pub fn reserve(&mut self, port: &Port, key: &str) -> Result<Port> {
         check_name("attachment", key)?;
@@ -49,7 +49,10 @@ impl Locked<'_> {
                 return Ok(port);
             }
         }
-        Err(Error::new(Kind::Taken, format!("port {port}: none is free from {first} to {last} ({RANGE})")))
+        Err(Error::new(
+            Kind::PortTaken,
+            format!("port {port}: none is free from {first} to {last} ({RANGE})"),
+        ))
     }
 
     /// Gives back the ports that an attachment lists, as far as it still has them.
@@ -72,7 +75,7 @@ impl Locked<'_> {
             Some((other, holder)) => {
                 let shown =
                     if other.host_ip == port.host_ip { String::new() } else { format!("{other} is ") };
-                Err(Error::new(Kind::Taken, format!("port {port}: {shown}taken by {holder}")))
+                Err(Error::new(Kind::PortTaken, format!("port {port}: {shown}taken by {holder}")))
             }
         }
     }

@@ -17,7 +17,7 @@ const ALL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 /// Checks that no program has the port of any address that it is for.
 ///
 /// # Errors
-/// [`Kind::Taken`], which names the process; no interface has the address; the caller may not have such a low port.
+/// [`Kind::PortTaken`], which names the process; no interface has the address; the caller may not have such a low port.
 pub(super) fn check_free(port: &Port) -> Result<()> {
     probe(port).map_err(|(ip, errno)| refusal(port, ip, errno))
 }
@@ -55,7 +55,7 @@ fn probe(port: &Port) -> std::result::Result<(), (IpAddr, Errno)> {
 #[cold]
 fn refusal(port: &Port, ip: IpAddr, errno: Errno) -> Error {
     let (kind, why) = match errno {
-        Errno::ADDRINUSE => (Kind::Taken, format!("taken by {}", process::holder(port))),
+        Errno::ADDRINUSE => (Kind::PortTaken, format!("taken by {}", process::holder(port))),
         Errno::ADDRNOTAVAIL => (Kind::Invalid, format!("no interface of this host has the address {ip}")),
         Errno::AFNOSUPPORT => (Kind::Invalid, format!("this kernel has no addresses like {ip}")),
         Errno::ACCESS => {

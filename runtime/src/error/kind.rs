@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// | [`Invalid`](Kind::Invalid), [`SourceMissing`](Kind::SourceMissing), [`Limit`](Kind::Limit) | ask for something else |
 /// | [`ProgramMissing`](Kind::ProgramMissing), [`InterpreterMissing`](Kind::InterpreterMissing), [`NotExecutable`](Kind::NotExecutable) | exit with [`Error::status`](crate::Error::status), as a shell does |
 /// | [`NotPermitted`](Kind::NotPermitted), [`Unsupported`](Kind::Unsupported), [`Cgroup`](Kind::Cgroup) | do without, or say what the host needs |
-/// | [`OutOfMemory`](Kind::OutOfMemory), [`Killed`](Kind::Killed), [`Hook`](Kind::Hook), [`Network`](Kind::Network), [`Mount`](Kind::Mount), [`Host`](Kind::Host) | report it |
+/// | [`OutOfMemory`](Kind::OutOfMemory), [`Killed`](Kind::Killed), [`Hook`](Kind::Hook), [`Network`](Kind::Network), [`PortTaken`](Kind::PortTaken), [`Mount`](Kind::Mount), [`Host`](Kind::Host) | report it |
 ///
 /// Where two kinds fit, the error has the one that says what to do: a cgroup that the caller has no right to make is
 /// [`NotPermitted`](Kind::NotPermitted).
@@ -58,6 +58,8 @@ pub enum Kind {
     Hook,
     /// The network namespace, or an interface in it, cannot be set up.
     Network,
+    /// Somebody else has a port that is to be published.
+    PortTaken,
     /// The kernel or the host refused another step: see [`Error::os_error`](crate::Error::os_error).
     Host,
 }

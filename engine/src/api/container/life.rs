@@ -75,10 +75,13 @@ fn start_fault(daemon: &Daemon, record: &ContainerRecord, error: Error) -> Fault
     if let Some(fault) = names.iter().find_map(|name| daemon.network(name).err()) {
         return fault.context(NETWORK);
     }
-    let text = error.to_string();
-    match text.strip_prefix("network: port ").filter(|rest| rest.contains("taken by ")) {
-        Some(_) => Fault::new(500, format!("{NETWORK}: {text}: Bind failed: port is already allocated")),
-        None => error.into(),
+    match error.kind() {
+        Kind::PortTaken => {
+            Fault::new(500, format!("{NETWORK}: {error}: Bind failed: port is already allocated"))
+        }
+        // The container itself is there.
+        Kind::NotFound => Fault::new(500, error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -232,7 +232,7 @@ fn refuse(monitored: &mut Monitored, error: &Error, tell: impl FnOnce(&[u8]) -> 
         });
         recorded.and(monitored.give_up())
     });
-    let told = tell(&encode_value(Kind::Failed, &Failure::new(&text, status)));
+    let told = tell(&encode_value(Kind::Failed, &Failure::of(error)));
     put_away.and(told)
 }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// What is said first, so that a later box can speak to an older monitor.
 pub const VERSION: u32 = 2;
@@ -96,15 +96,18 @@ pub struct Failure {
     pub text: String,
     /// With which box exits.
     pub status: u8,
+    /// What a caller can do about it; a monitor of an older box does not say.
+    #[serde(default)]
+    pub kind: Option<ErrorKind>,
 }
 
 /// The most bytes of a text in words; one that names something longer is cut.
 const TEXT_MAX: usize = 4 << 10;
 
 impl Failure {
-    /// Why, and the status. A text that no frame would take is cut.
-    pub fn new(text: &str, status: u8) -> Failure {
-        Failure { text: shortened(text), status }
+    /// Why. A text that no frame would take is cut.
+    pub fn of(error: &Error) -> Failure {
+        Failure { text: shortened(&error.to_string()), status: error.status(), kind: Some(error.kind()) }
     }
 }
 
@@ -193,9 +196,11 @@ mod tests {
         assert_eq!(frames[0], (Kind::Input, b"text".to_vec()));
         let size: Size = decode_value(&frames[1].1).unwrap();
         assert_eq!((size.rows, size.columns), (24, 80));
-        decoder.add(&encode_value(Kind::Failed, &Failure::new(&"ä".repeat(FRAME_MAX), 125)));
+        let error = Error::new(ErrorKind::PortTaken, "ä".repeat(FRAME_MAX));
+        decoder.add(&encode_value(Kind::Failed, &Failure::of(&error)));
         let failure: Failure = decode_value(&decoder.next_frame().unwrap().unwrap().1).unwrap();
         assert!(failure.text.ends_with("ä…") && failure.text.len() < 5000);
+        assert_eq!((failure.status, failure.kind), (125, Some(ErrorKind::PortTaken)));
         decoder.add(&[99, 0, 0, 0, 0]);
         assert!(decoder.next_frame().is_err());
         let mut decoder = Decoder::default();

@@ -337,6 +337,7 @@ pub fn worded(error: pillbox_network::Error) -> Error {
         Of::NotPermitted => Kind::NotPermitted,
         Of::Busy => Kind::Busy,
         Of::Unsupported => Kind::Unsupported,
+        Of::PortTaken => Kind::PortTaken,
         Of::Taken | Of::Missing | Of::Host => Kind::Network,
     };
     Error::of(kind, error.to_string())
