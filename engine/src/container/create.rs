@@ -1,6 +1,7 @@
 //! A container is made: its folder, its name, what was asked for.
 
 use super::capability::Capabilities;
+use super::check::check_options;
 use super::event::{Happening, note};
 use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
@@ -52,6 +53,7 @@ pub fn create(
     ports_to_publish(&source.execution, &options.network)?;
     check_stop_signal(&source, &options)?;
     check_host_name(&options)?;
+    check_options(&options)?;
     Capabilities::choose(&options.rights.added, &options.rights.dropped)?;
     let name = match name {
         Some(name) => check_name(&name).map(|()| name)?,

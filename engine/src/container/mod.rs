@@ -4,6 +4,7 @@ mod account;
 mod attach;
 mod capability;
 mod cgroup_parent;
+mod check;
 mod commit;
 mod compile;
 mod connection;

@@ -472,7 +472,7 @@ fn logs_and_events() {
     let images =
         boxd.get(&format!("/events?since=0&until={until}&filters=%7B%22type%22%3A%5B%22image%22%5D%7D"));
     assert_eq!(
-        (&images.documents()[0]["Action"], &images.documents()[0]["status"]),
+        (&images.documents()[1]["Action"], &images.documents()[1]["status"]),
         (&json!("import"), &json!("import"))
     );
     // Those that are still to come, to a client that then goes.

@@ -197,3 +197,31 @@ fn a_port_that_somebody_has_is_told_in_dockers_words() {
         assert_eq!(boxd.call("DELETE", &format!("/containers/{id}?force=1"), None).status, 204);
     });
 }
+
+#[test]
+fn what_cannot_be_is_told_when_a_container_is_made() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    let refused = |member: &str, value: Value, words: &str| {
+        let mut wanted = body(&["true"]);
+        wanted["HostConfig"][member] = value;
+        // Not 404: a client would pull the image.
+        let said = boxd.refused("POST", "/containers/create", Some(&wanted), 400);
+        assert!(said.contains(words), "{said}");
+    };
+    refused("OomScoreAdj", json!(2000), "--oom-score-adj 2000: must be from -1000 to 1000");
+    refused("VolumesFrom", json!(["nosuch"]), "--volumes-from nosuch: ");
+    refused("Binds", json!(["/etc:/proc"]), "--volume /etc:/proc: nothing but single files");
+    refused("Tmpfs", json!({"/proc/x": ""}), "--tmpfs /proc/x: nothing but single files");
+    let mut wanted = body(&["true"]);
+    wanted["WorkingDir"] = json!("relative");
+    let said = boxd.refused("POST", "/containers/create", Some(&wanted), 400);
+    assert_eq!(said, "--workdir relative: must be an absolute path");
+    wanted["WorkingDir"] = json!("");
+    // As Docker takes it: no limit.
+    wanted["HostConfig"]["PidsLimit"] = json!(-5);
+    let id = create(&boxd, "cc", &wanted);
+    assert_eq!(boxd.call("DELETE", &format!("/containers/{id}"), None).status, 204);
+    room.assert_gone();
+}

@@ -40,7 +40,11 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     }
     let lifetime = if body.host_config.auto_remove { Lifetime::OfProgram } else { Lifetime::Kept };
     let made = make(store, source, name.clone(), options, lifetime, Start::Later);
-    let own = made.map_err(|error| taken(store, name.as_deref(), error))?;
+    let own = made.map_err(|error| match error.kind() {
+        // The client would take it for a missing image, and pull that.
+        Kind::NotFound => Fault::invalid(error.to_string()),
+        _ => taken(store, name.as_deref(), error),
+    })?;
     if has_gone(exchange.connection().as_fd()) {
         // Nobody would ever know of it.
         own.remove(store)?;

@@ -226,7 +226,8 @@ pub fn limits(resources: &Resources) -> Outcome<Limits> {
         cpu_shares: some(resources.cpu_shares),
         cpuset_cpus: text(&resources.cpuset_cpus),
         cpuset_mems: text(&resources.cpuset_mems),
-        pids: resources.pids_limit.filter(|count| *count != 0),
+        // Less than nothing is no limit.
+        pids: resources.pids_limit.filter(|count| *count != 0).map(|count| count.max(-1)),
         blkio_weight: Some(resources.blkio_weight).filter(|weight| *weight > 0),
         ulimits: resources.ulimits.iter().map(limit).collect(),
         ..Limits::default()
