@@ -1,5 +1,8 @@
 //! Docker's SDK for Python and testcontainers, as PyPI has them, on boxd and, where one can be started, on dockerd.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -64,6 +67,7 @@ impl Python {
 /// The same flows on both daemons.
 fn check(flows: &str, port: u16) {
     let Some((room, _alone)) = networks::room() else { return };
+    host::copy_program(&std::env::current_exe().expect("this program"), &room.rootfs().join("bin/reaper"));
     let Some(python) = Python::new() else { return };
     let Some(registry) = Server::open(&room, port) else { return };
     room.tar("rootfs.tar");
@@ -92,6 +96,48 @@ fn containers_with_dockers_sdk() {
 #[test]
 fn networks_with_dockers_sdk() {
     check("networks.py", 5463);
+}
+
+/// Set where this program is the reaper of testcontainers.
+const REAPER: &str = "TEST_REAPER";
+
+/// No test, but what this program does in a container: it speaks as testcontainers' reaper does. It gets labels, and when whoever said
+/// them has gone it removes by Docker's API what has these.
+#[test]
+fn reaper() {
+    if std::env::var_os(REAPER).is_none() {
+        return;
+    }
+    let listener = TcpListener::bind("0.0.0.0:8080").expect("listen");
+    println!("Started!");
+    let (mut stream, _) = listener.accept().expect("a client");
+    let mut labels = Vec::new();
+    for line in BufReader::new(stream.try_clone().expect("the client")).lines().map_while(Result::ok) {
+        labels.extend(line.trim().strip_prefix("label=").map(str::to_string));
+        stream.write_all(b"ACK\n").expect("an answer");
+    }
+    for label in labels {
+        let filters: String = serde_json::json!({"label": [label]})
+            .to_string()
+            .bytes()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
+        let found = ask("GET", &format!("/containers/json?all=1&filters={filters}"));
+        let found: serde_json::Value = serde_json::from_str(&found).expect("a list");
+        for container in found.as_array().expect("a list") {
+            let id = container["Id"].as_str().expect("an id");
+            ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
+        }
+    }
+}
+
+/// The body of an answer that ends with its connection.
+fn ask(method: &str, path: &str) -> String {
+    let mut stream = UnixStream::connect("/var/run/docker.sock").expect("the daemon's socket");
+    stream.write_all(format!("{method} {path} HTTP/1.0\r\nHost: d\r\n\r\n").as_bytes()).expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default()
 }
 
 #[test]

@@ -75,6 +75,6 @@ def main():
             failed += 1
             print(f"FAILED {function.__name__}")
             traceback.print_exc(file=sys.stdout)
-        for container in docker.containers.list(all=True):
+        for container in docker.containers.list(all=True, ignore_removed=True):
             container.remove(force=True, v=True)
     sys.exit(1 if failed else 0)

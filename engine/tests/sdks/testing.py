@@ -1,8 +1,11 @@
 """testcontainers for Python: a container, its port and its log, a network with a name, and the reaper."""
 
+import io
+import socket
 import urllib.request
 
-from testcontainers.core.container import DockerContainer
+from testcontainers.core.config import testcontainers_config as config
+from testcontainers.core.container import DockerContainer, Reaper
 from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
 from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
@@ -11,6 +14,11 @@ from testcontainers.core.waiting_utils import wait_for_logs
 from flow import IMAGE, PARENT, flow, main, same, until
 
 PAGE = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat /tmp/page"
+
+REAPER = """FROM base:1
+ENV TEST_REAPER=1
+CMD ["/bin/reaper", "--exact", "sdks::reaper", "--nocapture"]
+"""
 
 
 def server():
@@ -43,6 +51,45 @@ def a_network(docker):
                 until("the page", lambda: other.exec(["wget", "-q", "-O", "-", "http://web/"]).output == b"page\n")
         same([found.name for found in docker.networks.list(names=[network.name])], [network.name])
     same(docker.networks.list(names=[network.name]), [])
+
+
+def has_answered():
+    """Whether the reaper has taken the label. dockerd's proxy takes connections before the reaper does, and drops them."""
+    try:
+        if Reaper._socket.recv(3) == b"ACK":
+            return True
+    except OSError:
+        pass
+    Reaper._socket.close()
+    address = (Reaper._container.get_container_host_ip(), Reaper._container.get_exposed_port(8080))
+    try:
+        Reaper._socket = socket.create_connection(address, timeout=1)
+        Reaper._socket.sendall(f"label={LABEL_SESSION_ID}={SESSION_ID}\r\n".encode())
+    except OSError:
+        pass
+    return False
+
+
+@flow
+def a_reaper(docker):
+    # testcontainers' own is on Docker Hub alone: the tests' program is in its place, and speaks as it does.
+    image, _ = docker.images.build(fileobj=io.BytesIO(REAPER.encode()), tag="reaper:1", rm=True)
+    config.ryuk_image, config.ryuk_disabled = "reaper:1", False
+    try:
+        with Network() as network:
+            left = server().with_network(network).start()
+            reaper = docker.containers.get(f"testcontainers-ryuk-{SESSION_ID}")
+            same(reaper.attrs["Mounts"][0]["Destination"], "/var/run/docker.sock")
+            until("the reaper's answer", has_answered)
+            # The session ends without a word.
+            Reaper._socket.close()
+            known = lambda: {container.id for container in docker.containers.list(all=True, ignore_removed=True)}
+            until("the container's end", lambda: left.get_container_id() not in known())
+            until("the reaper's end", lambda: reaper.id not in known())
+    finally:
+        config.ryuk_disabled = True
+        Reaper.delete_instance()
+        docker.images.remove("reaper:1", force=True)
 
 
 main()
