@@ -182,6 +182,15 @@ fn what_is_wrong_is_said_with_file_and_line() {
     room.assert_gone();
 }
 
+#[test]
+fn working_folders_are_used_without_what_means_nothing() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    build(&room, &["-q", "-t", "made"], "FROM base:1\nWORKDIR /a/none/../b//\nRUN pwd >/said\n").ok();
+    assert_eq!(config(&room, "made", "{{.Config.WorkingDir}}"), "/a/none/../b//");
+    assert_eq!(said(&room, "made", "pwd; cat /said; ls /a"), "/a/b\n/a/b\nb\n");
+}
+
 const MOUNTS: &str = r#"FROM base:1 AS other
 RUN mkdir /o; echo other >/o/file
 FROM base:1

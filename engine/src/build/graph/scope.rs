@@ -1,7 +1,7 @@
 //! Which names have which values: arguments before the first stage, those of a stage, variables of its image.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::build::syntax::{Argument, Expander};
 use crate::error::{Error, Result};
@@ -102,10 +102,50 @@ impl Globals {
 /// What is known within a stage.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Variables and arguments that have a value, the last one of a name last.
-    variables: Vec<(String, String)>,
+    /// Variables and arguments that have a value: who gets another one is the last one then.
+    variables: Named<String>,
     /// The stage's arguments in order, for its history.
-    arguments: Vec<(String, Option<String>)>,
+    arguments: Named<Option<String>>,
+}
+
+/// Values by their names, in order.
+#[derive(Debug, Clone)]
+struct Named<V> {
+    values: BTreeMap<usize, (String, V)>,
+    places: HashMap<String, usize>,
+    next: usize,
+}
+
+impl<V> Default for Named<V> {
+    fn default() -> Named<V> {
+        Named { values: BTreeMap::new(), places: HashMap::new(), next: 0 }
+    }
+}
+
+impl<V> Named<V> {
+    fn get(&self, name: &str) -> Option<&V> {
+        self.places.get(name).map(|place| &self.values[place].1)
+    }
+
+    /// The name keeps its place, or comes last.
+    fn set(&mut self, name: &str, value: V) {
+        let next = self.next;
+        let place = *self.places.entry(name.to_string()).or_insert(next);
+        self.next += usize::from(place == next);
+        self.values.insert(place, (name.to_string(), value));
+    }
+
+    /// The name comes last, whether it has a place or not.
+    fn set_last(&mut self, name: &str, value: V) {
+        if let Some(place) = self.places.remove(name) {
+            self.values.remove(&place);
+        }
+        self.set(name, value);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(String, V)> {
+        self.values.values()
+    }
 }
 
 impl Scope {
@@ -119,13 +159,12 @@ impl Scope {
 
     /// Gives a name a value.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.variables.retain(|(known, _)| known != name);
-        self.variables.push((name.to_string(), value.to_string()));
+        self.variables.set_last(name, value.to_string());
     }
 
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.variables.get(name).map(String::as_str)
     }
 
     /// How many bytes they have, and what the history says of them.
@@ -136,8 +175,8 @@ impl Scope {
     }
 
     /// All that have a value.
-    pub fn variables(&self) -> &[(String, String)] {
-        &self.variables
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.variables.iter().cloned().collect()
     }
 
     /// Takes an ARG in, whose default has been expanded. The result is its value.
@@ -147,20 +186,17 @@ impl Scope {
         if let Some(value) = &value {
             self.set(name, value);
         }
-        match self.arguments.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => known.clone_from(&value),
-            None => self.arguments.push((name.to_string(), value.clone())),
-        }
+        self.arguments.set(name, value.clone());
         value
     }
 
     /// What a RUN's line in the history says of arguments: `|2 A=1 B=2 `.
     pub fn of_history(&self) -> String {
-        if self.arguments.is_empty() {
+        if self.arguments.values.is_empty() {
             return String::new();
         }
-        let mut text = format!("|{} ", self.arguments.len());
-        for (name, value) in &self.arguments {
+        let mut text = format!("|{} ", self.arguments.values.len());
+        for (name, value) in self.arguments.iter() {
             let value = self.get(name).or(value.as_deref()).unwrap_or_default();
             text += &format!("{name}={value} ");
         }

@@ -1,5 +1,7 @@
 //! One stage: instructions change what is known, what the image says, or become steps.
 
+use std::collections::HashMap;
+
 use super::scope::{Globals, PROXIES, Scope};
 use super::step::{Action, Archives, CopySource, CopyStep, HistoryLine, Origin, RunStep, Step, StepMount};
 use super::wording::{health as health_words, listed, quoted, summary};
@@ -35,6 +37,8 @@ pub struct StageCompiler<'c> {
     escape: char,
     scope: Scope,
     config: Configuration,
+    /// Where in its variables each name stands.
+    places: HashMap<String, usize>,
     steps: Vec<Step>,
     history: Vec<HistoryLine>,
     /// The instruction that is just looked at.
@@ -70,9 +74,25 @@ impl<'c> StageCompiler<'c> {
         // Arguments of the stage below are known, but its variables go before them.
         let mut scope = scope.unwrap_or_default();
         scope.set_variables(&execution.env);
+        let names = execution.env.iter().map(|variable| variable.split('=').next().unwrap_or_default());
+        let mut places = HashMap::new();
+        for (place, name) in names.enumerate() {
+            places.entry(name.to_string()).or_insert(place);
+        }
         let span = Span { first: 0, last: 0 };
         let (steps, history) = (Vec::new(), Vec::new());
-        StageCompiler { origins, globals, escape, scope, config, steps, history, span, has_command: false }
+        StageCompiler {
+            origins,
+            globals,
+            escape,
+            scope,
+            config,
+            places,
+            steps,
+            history,
+            span,
+            has_command: false,
+        }
     }
 
     pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>, Scope) {
@@ -239,11 +259,14 @@ impl<'c> StageCompiler<'c> {
         let pairs = self.expand_pairs(pairs)?;
         for (name, value) in &pairs {
             self.scope.set(name, value);
-            let (variable, prefix) = (format!("{name}={value}"), format!("{name}="));
+            let variable = format!("{name}={value}");
             let env = &mut self.config.config.env;
-            match env.iter_mut().find(|known| known.starts_with(&prefix)) {
-                Some(known) => *known = variable,
-                None => env.push(variable),
+            match self.places.get(name) {
+                Some(place) => env[*place] = variable,
+                None => {
+                    self.places.insert(name.clone(), env.len());
+                    env.push(variable);
+                }
             }
         }
         self.note(format!("ENV {}", joined(&pairs)));
@@ -339,7 +362,7 @@ impl<'c> StageCompiler<'c> {
         let execution = &self.config.config;
         let step = RunStep {
             arguments,
-            environment: self.scope.variables().to_vec(),
+            environment: self.scope.variables(),
             proxies,
             user: execution.user.clone(),
             workdir: absolute("", &execution.working_dir),

@@ -234,3 +234,25 @@ fn what_cannot_be_is_named() {
     assert!(wrong("FROM base\nEXPOSE 9-8\n").1.contains("EXPOSE 9-8"));
     assert!(wrong("FROM base\nENV A=\"${B:?is missing}\"\n").1.contains("B: is missing"));
 }
+
+/// What a line costs does not depend on how many stand before it.
+#[test]
+fn many_variables_take_no_longer() {
+    let text = |count: usize| {
+        let lines: String = (0..count)
+            .map(|number| format!("ENV A{number}=$A0\nARG B{number}=x\nLABEL c{number}=d\n"))
+            .collect();
+        format!("FROM base\n{lines}")
+    };
+    let time = |count: usize| {
+        let text = text(count);
+        let began = std::time::Instant::now();
+        let graph = graph(&text);
+        assert_eq!(last(&graph).config.config.env.len(), count + 1);
+        began.elapsed()
+    };
+    // The best of several: others run as well.
+    let best = |count: usize| (0..5).map(|_| time(count)).min().expect("a time");
+    let (few, many) = (best(1_000), best(16_000));
+    assert!(many < few * 64, "{few:?} {many:?}");
+}
