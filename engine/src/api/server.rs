@@ -30,8 +30,11 @@ const ACTIVE_MAX: usize = 2048;
 /// What a thread may have on its stack. Only what is touched takes memory.
 const STACK: usize = 1 << 20;
 
-/// How long a client has to see that its connection has ended.
+/// How long a client that sends nothing has to see that its connection has ended.
 const PARTING: Duration = Duration::from_secs(2);
+
+/// The same of one that goes on sending, as one that reads no answer before all of its context is sent.
+const PARTING_MAX: Duration = Duration::from_secs(60);
 
 /// How often monitors that have ended are looked for, where there are any.
 const REAPING: Duration = Duration::from_secs(5);
@@ -313,12 +316,12 @@ fn answer(shared: &Shared, connection: UnixStream, head: Head, rest: Vec<u8>) ->
 /// Ends a connection. A client that is still sending would lose the end of what it was told (ECONNRESET) if it were closed at once: what
 /// it sends is thrown away until it has seen that nothing more comes.
 fn part(mut connection: &UnixStream) {
-    let deadline = Instant::now() + PARTING;
+    let deadline = Instant::now() + PARTING_MAX;
     let _ = connection.set_nonblocking(false);
     let _ = connection.shutdown(Shutdown::Write);
     let mut thrown_away = [0; 1 << 14];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now()).min(PARTING);
         // No time at all is one that cannot be set.
         if connection.set_read_timeout(Some(left)).is_err() {
             return;

@@ -225,3 +225,28 @@ fn what_cannot_be_is_told_when_a_container_is_made() {
     assert_eq!(boxd.call("DELETE", &format!("/containers/{id}"), None).status, 204);
     room.assert_gone();
 }
+
+/// A client that reads no answer before it has sent everything, and takes its time.
+#[test]
+fn a_refusal_waits_for_who_still_sends() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    for (path, words) in
+        [("/build?t=:", "invalid"), ("/build", "the context: no tar"), ("/nosuch", "page not found")]
+    {
+        let mut stream = boxd.connect();
+        let (piece, count) = (vec![b'x'; 1 << 20], 30);
+        let head = format!(
+            "POST /v1.51{path} HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
+            piece.len() * count
+        );
+        stream.write_all(head.as_bytes()).expect("send");
+        for number in 0..count {
+            stream.write_all(&piece).unwrap_or_else(|error| panic!("{path}: {number}: {error}"));
+            std::thread::sleep(Duration::from_millis(80));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.contains(words), "{path}: {answer}");
+    }
+}
