@@ -1,7 +1,7 @@
 //! Blobs whose digests are known when they are complete: until then they lie in a folder of their command's, which is locked.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::lock::{Lock, Sharing};
 use super::{Blobs, fresh_name, removal};
 use crate::digest::{Digest, Hashing};
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// Names of these folders.
 pub(super) const NAMELESS: &str = ".partial-blobs-";
@@ -91,7 +91,11 @@ impl NamelessBlob {
 
 impl Write for NamelessBlob {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.content.write(bytes)
+        self.content.write(bytes).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => error,
+            // Whoever copies to it would take it for an error of what is copied.
+            _ => std::io::Error::other(Error::from(error).context(format!("write {}", self.path.display()))),
+        })
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

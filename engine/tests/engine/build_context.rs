@@ -180,12 +180,39 @@ fn on_a_full_disk_nothing_half_made_stays() {
     assert_eq!(call(&["system", "check"]).ok(), "Everything is whole.\n");
     write(&room, "Dockerfile", "FROM base:1\nCOPY Dockerfile /\n");
     call(&["build", "-q", "context"]).ok();
+    call(&[
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "grown",
+        "base:1",
+        "dd",
+        "if=/dev/zero",
+        "of=/x",
+        "bs=1M",
+        "count=3",
+    ])
+    .exits(0);
     // dd fills what is left.
     let mut fill = Command::new("dd");
     fill.args(["if=/dev/zero", "bs=4k", "status=none"]).arg(format!("of={}", small.join("fill").display()));
     assert!(!fill.stderr(std::process::Stdio::null()).status().expect("dd").success());
     call(&["volume", "create", "named"]).fails_with(1, "volume named: ");
     assert_eq!(fs::read_dir(small.join("data/volumes")).expect("folder").count(), 0);
+    // What is full is named, and not what was read.
+    let full = format!("write {}/", small.join("data").display());
+    for arguments in [&["commit", "grown", "made"][..], &["import", "base.tar", "base:2"]] {
+        let output = call(arguments).exits(1);
+        assert!(
+            output.stderr.contains(&full) && output.stderr.ends_with("no space left on device\n"),
+            "{}",
+            output.stderr
+        );
+    }
+    fs::remove_file(small.join("fill")).expect("file");
+    call(&["rm", "grown"]).ok();
+    assert_eq!(call(&["system", "check"]).ok(), "Everything is whole.\n");
     assert!(Command::new("umount").arg(&small).status().expect("umount").success());
 }
 
