@@ -69,7 +69,7 @@ const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("cgroup-parent", None, "PATH", "the cgroup above those of RUN"),
     valued("allow", None, "RIGHT", "network.host or security.insecure, for RUN to ask for"),
-    valued("progress", None, "STYLE", "auto, tty, plain, rawjson or quiet"),
+    valued("progress", None, "STYLE", "auto, tty, plain, rawjson, quiet or none"),
     switch("quiet", Some('q'), "print the image's id alone"),
     switch("no-cache", None, "do every step anew"),
     valued("no-cache-filter", None, "STAGE", "do every step of a stage anew"),
@@ -82,7 +82,8 @@ const FLAGS: &[Flag] = &[
 fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let operand = arguments.operand(0)?.unwrap_or(".");
     let options = options(arguments)?;
-    let style = Style::parse(arguments.text("progress")?.unwrap_or("auto"))?;
+    let progress = arguments.text("progress")?.unwrap_or("auto");
+    let style = Style::parse(progress)?;
     let style = if arguments.is_set("quiet") { Style::Quiet } else { style };
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
@@ -114,7 +115,8 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         let path = Path::new(file);
         std::fs::write(path, &id).context(|| format!("--iidfile {}", path.display()))?;
     }
-    if style == Style::Quiet && !matches!(options.output, Output::Archive(Destination::Stdout)) {
+    let says_id = style == Style::Quiet && (arguments.is_set("quiet") || progress != "none");
+    if says_id && !matches!(options.output, Output::Archive(Destination::Stdout)) {
         return print(&format!("{id}\n"));
     }
     Ok(0)

@@ -41,10 +41,10 @@ impl Style {
             "auto" | "tty" if std::io::stderr().is_terminal() && !is_dumb => Ok(Style::Terminal),
             "auto" | "tty" | "plain" => Ok(Style::Plain),
             "rawjson" => Ok(Style::Json),
-            "quiet" => Ok(Style::Quiet),
-            other => {
-                Err(Error::invalid(format!("--progress {other}: must be auto, tty, plain, rawjson or quiet")))
-            }
+            "quiet" | "none" => Ok(Style::Quiet),
+            other => Err(Error::invalid(format!(
+                "--progress {other}: must be auto, tty, plain, rawjson, quiet or none"
+            ))),
         }
     }
 }

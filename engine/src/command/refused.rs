@@ -134,6 +134,34 @@ const OF_NETWORK: &[Refused] = &[
     switch("ingress", "false", SWARM),
 ];
 
+const CACHES: &str =
+    "caches are not exported: the store keeps every step that is complete, and builds go on from there";
+const ATTESTATIONS: &str = "an image has no attestations: --iidfile keeps its id";
+const CHECKS: &str = "there is no linter: --target, and --output type=cacheonly, build without an image";
+
+const OF_BUILD: &[Refused] = &[
+    valued("annotation", None, "a manifest has no annotations: --label says it in the image"),
+    valued("attest", None, ATTESTATIONS),
+    valued("builder", Some("default"), "there are no builders: box builds itself"),
+    valued("cache-from", None, CACHES),
+    valued("cache-to", None, CACHES),
+    valued("call", Some("build"), CHECKS),
+    switch("check", "false", CHECKS),
+    switch("compress", "false", "the context is not sent anywhere"),
+    switch("disable-content-trust", "true", SIGNATURES),
+    valued("isolation", Some("default"), "namespaces and cgroups are the only isolation"),
+    valued("metadata-file", None, "--iidfile keeps the image's id, and box image inspect says the rest"),
+    valued("provenance", Some("false"), ATTESTATIONS),
+    switch("push", "false", "box push sends the image when it is built"),
+    valued("sbom", Some("false"), ATTESTATIONS),
+    valued(
+        "security-opt",
+        None,
+        "RUN --security=insecure asks for it, and --allow security.insecure allows it",
+    ),
+    switch("squash", "false", "layers stay as they are: COPY --from of a last stage puts all files in one"),
+];
+
 /// Other names of flags: Docker's hidden ones, and foxbox's.
 const ALIASES: &[(&str, &str)] =
     &[("cpu", "cpus"), ("dns-opt", "dns-option"), ("max-pids", "pids-limit"), ("net-alias", "network-alias")];
@@ -148,6 +176,7 @@ pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
     let table = match command {
         "create" if long == OF_CREATE.long => return Some(&OF_CREATE),
         "run" | "create" | "explain" => OF_RUN,
+        "build" => OF_BUILD,
         "start" => OF_START,
         "update" => OF_UPDATE,
         "images" => OF_IMAGES,
@@ -178,7 +207,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{create, run};
+    use crate::command::{build, create, run};
 
     /// What `docker run --help` lists (28).
     const DOCKERS: [&str; 103] = [
@@ -287,6 +316,12 @@ mod tests {
         "workdir",
     ];
 
+    /// What `docker build --help` lists, of buildx and without it.
+    const DOCKERS_OF_BUILD: &str = "add-host allow annotation attest build-arg build-context builder cache-from cache-to call \
+        cgroup-parent check compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems disable-content-trust file force-rm \
+        iidfile isolation label load memory memory-swap metadata-file network no-cache no-cache-filter output platform progress \
+        provenance pull push quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit";
+
     #[test]
     fn every_flag_of_dockers_is_there_or_has_a_reason() {
         let is_there = |command: &crate::command::Command, long: &str| {
@@ -299,6 +334,9 @@ mod tests {
                 of_run || is_there(&create::COMMAND, long) != find("create", long).is_some(),
                 "create --{long}"
             );
+        }
+        for long in DOCKERS_OF_BUILD.split_whitespace() {
+            assert!(is_there(&build::COMMAND, long) != find("build", long).is_some(), "build --{long}");
         }
         for (alias, long) in ALIASES {
             assert!(is_there(&run::COMMAND, long) && !is_there(&run::COMMAND, alias), "--{alias}");

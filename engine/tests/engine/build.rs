@@ -178,6 +178,7 @@ fn what_is_wrong_is_said_with_file_and_line() {
     room.call(&["build", "nonesuch"]).fails(1, "build nonesuch: no such file or directory");
     room.call(&["build", "--output", "type=x", "context"]).fails(125, "--output type=x: type must be");
     room.call(&["build", "--progress", "x", "context"]).fails(125, "--progress x: must be");
+    room.call(&["build", "--cache-to", "type=local,dest=x", "context"]).fails(125, "caches are not exported");
     room.call(&["build", "https://example.com/x.git"]).fails(125, "repositories of git");
     room.assert_gone();
 }
