@@ -1,5 +1,6 @@
 //! What files are, whatever their times: the digest of a tar's entries, and of each one, to say later which has changed.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use serde::Serialize;
@@ -18,7 +19,7 @@ const FILES_MAX: usize = 2_000;
 pub struct Content {
     /// Of all of it: names, kinds, modes, owners, attributes, bytes.
     pub digest: Digest,
-    /// Of each path; none if there are too many.
+    /// Of each path, or, if there are too many, of all below each name at the top, which ends with a slash then.
     pub files: Vec<(String, Digest)>,
 }
 
@@ -79,6 +80,7 @@ pub fn read(
 fn read_tar(stream: impl Read) -> Result<Content> {
     let mut archive = Archive::new(stream);
     let (mut all, mut files, mut count) = (Key::new("content"), Vec::new(), 0usize);
+    let mut tops: BTreeMap<String, Digest> = BTreeMap::new();
     let mut buffer = vec![0; 1 << 17];
     while let Some(entry) = archive.next_entry()? {
         let mut key = Key::new("entry");
@@ -94,13 +96,23 @@ fn read_tar(stream: impl Read) -> Result<Content> {
         let digest = key.digest();
         all.add(digest.hex());
         count += 1;
+        let name = shown(&entry.path);
+        let top = format!("{}/", name.split('/').next().unwrap_or_default());
+        if let Some(known) = tops.get_mut(&top) {
+            let mut key = Key::new("top");
+            key.add(known.hex());
+            key.add(digest.hex());
+            *known = key.digest();
+        } else if tops.len() < FILES_MAX {
+            tops.insert(top, digest);
+        }
         if count <= FILES_MAX {
-            files.push((shown(&entry.path), digest));
+            files.push((name, digest));
         }
     }
     std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
     if count > FILES_MAX {
-        files.clear();
+        files = tops.into_iter().collect();
     }
     Ok(Content { digest: all.digest(), files })
 }
@@ -134,26 +146,29 @@ fn describe(entry: &Entry, key: &mut Key) {
 /// Without the mark of its source.
 fn shown(path: &[u8]) -> String {
     let rest = path.iter().position(|byte| *byte == b'/').map_or(path, |slash| &path[slash + 1..]);
-    String::from_utf8_lossy(rest.strip_prefix(b"./").unwrap_or(rest)).into_owned()
+    let name = String::from_utf8_lossy(rest.strip_prefix(b"./").unwrap_or(rest)).into_owned();
+    name.trim_end_matches('/').to_string()
 }
 
 /// What differs first between two contents, in words.
 pub fn difference(before: &[(String, Digest)], now: &[(String, Digest)]) -> Option<String> {
-    if before.is_empty() || now.is_empty() {
+    let is_of_tops = |list: &[(String, Digest)]| list.iter().any(|(name, _)| name.ends_with('/'));
+    if before.is_empty() || now.is_empty() || is_of_tops(before) != is_of_tops(now) {
         return None;
     }
     let known = |list: &[(String, Digest)], name: &str| {
         list.iter().find(|(known, _)| known == name).map(|(_, digest)| *digest)
     };
+    let is = |name: &str, what: &str| format!("{} {what}", name.trim_end_matches('/'));
     for (name, digest) in now {
         match known(before, name) {
-            None => return Some(format!("{name} is new")),
-            Some(other) if other != *digest => return Some(format!("{name} has changed")),
+            None => return Some(is(name, "is new")),
+            Some(other) if other != *digest => return Some(is(name, "has changed")),
             Some(_) => {}
         }
     }
     let gone = before.iter().find(|(name, _)| known(now, name).is_none());
-    gone.map(|(name, _)| format!("{name} is gone"))
+    gone.map(|(name, _)| is(name, "is gone"))
 }
 
 /// Passes on what is read.
@@ -216,5 +231,27 @@ mod tests {
         let third = content("m0/b", 0o644, 1, b"x");
         assert_eq!(difference(&first.files, &third.files).as_deref(), Some("b is new"));
         assert_eq!(difference(&first.files, &first.files), None);
+    }
+
+    #[test]
+    fn of_very_many_files_the_names_at_the_top_are_told() {
+        let many = |count: usize, changed: usize| {
+            let compose = |out: &mut dyn Write| {
+                let mut writer = Writer::new(out);
+                for number in 0..count {
+                    let path = format!("m0/./modules/{number}/index");
+                    writer.entry(&Entry::plain(&path, EntryKind::File, 0o644, 1))?;
+                    writer.content(if number == changed { b"x" } else { b"y" })?;
+                }
+                writer.entry(&Entry::plain("m0/./main", EntryKind::File, 0o644, 0))?;
+                writer.finish()
+            };
+            read(compose, &mut std::io::sink()).unwrap().files
+        };
+        let before = many(3_000, 0);
+        assert_eq!(before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["main/", "modules/"]);
+        assert_eq!(difference(&before, &many(3_000, 1)).as_deref(), Some("modules has changed"));
+        // One by one and together they cannot be compared.
+        assert_eq!(difference(&before, &many(10, 1)), None);
     }
 }
