@@ -160,6 +160,9 @@ fn plan(
     };
     let mut images = Known { store, provider, progress };
     let graph = compile(&dockerfile, &wishes, &mut images)?;
+    for (span, text) in graph.stages.iter().flatten().flat_map(|stage| &stage.warnings) {
+        progress.warn(format!("{}:{}: {text}", found.name, span.first));
+    }
     for name in wishes.arguments.keys().filter(|name| !graph.has_argument(name)) {
         progress.warn(format!("--build-arg {name}: no ARG of that name was used"));
     }

@@ -255,6 +255,12 @@ fn triggers_and_arguments() {
     assert_eq!(said.stderr.matches("CACHED").count(), 2, "{}", said.stderr);
     let said = build(&room, &["--build-arg", "NONE=x"], "FROM base:1\n").exits(0);
     assert!(said.stderr.contains("--build-arg NONE: no ARG of that name"), "{}", said.stderr);
+    let said = build(&room, &[], "ARG V=1\nFROM base:1\nLABEL v=$V\n").exits(0);
+    assert!(
+        said.stderr.contains("WARN: Dockerfile:3: $V has no value: a stage that uses it needs"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

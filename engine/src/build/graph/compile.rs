@@ -177,9 +177,9 @@ impl Compiler<'_> {
         for located in *instructions {
             compiler.add(located)?;
         }
-        let (steps, config, history, scope) = compiler.finish();
+        let stage = compiler.finish(label, located.span, base);
         self.depth -= 1;
-        self.stages[index] = Some(Stage { label, span: located.span, base, steps, config, history, scope });
+        self.stages[index] = Some(stage);
         Ok(())
     }
 

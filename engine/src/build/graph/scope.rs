@@ -73,6 +73,11 @@ impl Globals {
         }
     }
 
+    /// Whether an ARG of that name stands before the first stage, or is always there for stages that ask for it.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Takes an ARG in that stands before the first stage.
     ///
     /// # Errors
@@ -203,30 +208,30 @@ impl Scope {
         text
     }
 
-    /// Expands a word.
+    /// Expands a word; `missing` is told of names that have no value.
     ///
     /// # Errors
     /// It cannot be expanded.
-    pub fn expand(&self, word: &str, escape: char) -> Result<String> {
+    pub fn expand(&self, word: &str, escape: char, missing: &dyn Fn(&str)) -> Result<String> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander::new(escape, &value).expand(word)
+        Expander::new(escape, &value).telling(missing).expand(word)
     }
 
     /// Expands a line into words.
     ///
     /// # Errors
     /// It cannot be expanded.
-    pub fn words(&self, line: &str, escape: char) -> Result<Vec<String>> {
+    pub fn words(&self, line: &str, escape: char, missing: &dyn Fn(&str)) -> Result<Vec<String>> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander::new(escape, &value).words(line)
+        Expander::new(escape, &value).telling(missing).words(line)
     }
 
     /// Expands the content of a heredoc.
     ///
     /// # Errors
     /// It cannot be expanded.
-    pub fn heredoc(&self, text: &str, escape: char) -> Result<String> {
+    pub fn heredoc(&self, text: &str, escape: char, missing: &dyn Fn(&str)) -> Result<String> {
         let value = |name: &str| self.get(name).map(str::to_string);
-        Expander::new(escape, &value).expand_heredoc(text)
+        Expander::new(escape, &value).telling(missing).expand_heredoc(text)
     }
 }

@@ -1,9 +1,12 @@
 //! One stage: instructions change what is known, what the image says, or become steps.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use super::scope::{Globals, PROXIES, Scope};
-use super::step::{Action, Archives, CopySource, CopyStep, HistoryLine, Origin, RunStep, Step, StepMount};
+use super::step::{
+    Action, Archives, Base, CopySource, CopyStep, HistoryLine, Origin, RunStep, Stage, Step, StepMount,
+};
 use super::wording::{health as health_words, listed, quoted, summary};
 use crate::build::fault::{At, Outcome, Span};
 use crate::build::syntax::{
@@ -43,6 +46,10 @@ pub struct StageCompiler<'c> {
     history: Vec<HistoryLine>,
     /// The instruction that is just looked at.
     span: Span,
+    /// Names that the instruction uses and that have no value.
+    missing: RefCell<BTreeSet<String>>,
+    /// What its author has perhaps not meant.
+    warnings: Vec<(Span, String)>,
     /// It names a command, so that the image's own is not kept for another entry point.
     has_command: bool,
 }
@@ -80,7 +87,7 @@ impl<'c> StageCompiler<'c> {
             places.entry(name.to_string()).or_insert(place);
         }
         let span = Span { first: 0, last: 0 };
-        let (steps, history) = (Vec::new(), Vec::new());
+        let (steps, history, warnings) = (Vec::new(), Vec::new(), Vec::new());
         StageCompiler {
             origins,
             globals,
@@ -91,12 +98,16 @@ impl<'c> StageCompiler<'c> {
             steps,
             history,
             span,
+            missing: RefCell::default(),
+            warnings,
             has_command: false,
         }
     }
 
-    pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>, Scope) {
-        (self.steps, self.config, self.history, self.scope)
+    /// The stage with what is known of it otherwise.
+    pub fn finish(self, label: Option<String>, span: Span, base: Base) -> Stage {
+        let StageCompiler { scope, config, steps, history, warnings, .. } = self;
+        Stage { label, span, base, steps, config, history, scope, warnings }
     }
 
     /// Does what the image or the stage below wants to be done, and forgets it: it is for those that are made of it directly.
@@ -122,6 +133,18 @@ impl<'c> StageCompiler<'c> {
     }
 
     fn add_one(&mut self, instruction: &Instruction, text: &str) -> Outcome<()> {
+        self.add_expanded(instruction, text)?;
+        for name in self.missing.take() {
+            let hint = match self.globals.has(&name) {
+                true => format!("a stage that uses it needs an ARG {name} of its own"),
+                false => format!("${{{name}:-}} says that it may be empty"),
+            };
+            self.warnings.push((self.span, format!("${name} has no value: {hint}")));
+        }
+        Ok(())
+    }
+
+    fn add_expanded(&mut self, instruction: &Instruction, text: &str) -> Outcome<()> {
         match instruction {
             Instruction::From(_) => Err(Error::invalid("FROM cannot be a trigger").into()),
             Instruction::Run(run) => self.run(run, text),
@@ -132,14 +155,21 @@ impl<'c> StageCompiler<'c> {
         }
     }
 
+    /// What is `$1` or `$@` to a shell is no name that somebody has forgotten.
+    fn miss(&self, name: &str) {
+        if name.starts_with(|letter: char| letter.is_alphabetic() || letter == '_') {
+            self.missing.borrow_mut().insert(name.to_string());
+        }
+    }
+
     fn expand(&self, word: &str) -> Result<String> {
-        let expanded = self.scope.expand(word, self.escape)?;
+        let expanded = self.scope.expand(word, self.escape, &|name| self.miss(name))?;
         self.globals.count(expanded.len())?;
         Ok(expanded)
     }
 
     fn heredoc(&self, text: &str) -> Result<String> {
-        let expanded = self.scope.heredoc(text, self.escape)?;
+        let expanded = self.scope.heredoc(text, self.escape, &|name| self.miss(name))?;
         self.globals.count(expanded.len())?;
         Ok(expanded)
     }
@@ -286,7 +316,7 @@ impl<'c> StageCompiler<'c> {
         words.sort();
         let mut ports: Vec<String> = Vec::new();
         for word in words {
-            for word in self.scope.words(&word, self.escape)? {
+            for word in self.scope.words(&word, self.escape, &|name| self.miss(name))? {
                 ports.extend(parse_ports(&word)?);
             }
         }

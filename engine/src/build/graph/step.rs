@@ -70,6 +70,8 @@ pub struct Stage {
     pub history: Vec<HistoryLine>,
     /// Its arguments and variables: a stage that begins with this one knows them as well.
     pub scope: Scope,
+    /// What its author has perhaps not meant, and where.
+    pub warnings: Vec<(Span, String)>,
 }
 
 /// A line of the history.

@@ -130,6 +130,19 @@ fn stages_know_the_arguments_of_those_below() {
 }
 
 #[test]
+fn names_without_a_value_are_told() {
+    let text = "ARG V=1\nFROM base\nLABEL v=$V w=${V} x=${W:-x} y=${W+y}\nENV A=$1$@ B=${UNKNOWN#x}\nRUN echo $NONE\nARG V\nLABEL v=$V\nCOPY <<EOF /x\n$FILE\nEOF\n";
+    let graph = graph(text);
+    let said: Vec<(usize, &str)> =
+        last(&graph).warnings.iter().map(|(span, text)| (span.first, text.as_str())).collect();
+    let expected = [
+        (3, "$V has no value: a stage that uses it needs an ARG V of its own"),
+        (8, "$FILE has no value: ${FILE:-} says that it may be empty"),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn ports_are_in_the_order_of_their_words() {
     let graph = graph("FROM base\nEXPOSE 80 ${NONE:-81} 1/SCTP 9-10/udp\n");
     assert_eq!(history(last(&graph)), ["EXPOSE [81/tcp 1/sctp 80/tcp 9/udp 10/udp]"]);

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 pub struct Expander<'a> {
     escape: char,
     value: &'a dyn Fn(&str) -> Option<String>,
+    /// Told of names without a value, where nothing is said of what is to be then.
+    missing: &'a dyn Fn(&str),
     /// How many braces are open.
     depth: Cell<usize>,
 }
@@ -112,7 +114,19 @@ enum Escapes {
 impl<'a> Expander<'a> {
     /// `escape` is the sign before a letter that means itself, `value` gives the values of variables.
     pub fn new(escape: char, value: &'a dyn Fn(&str) -> Option<String>) -> Expander<'a> {
-        Expander { escape, value, depth: Cell::new(0) }
+        Expander { escape, value, missing: &|_| {}, depth: Cell::new(0) }
+    }
+
+    /// Tells of names that have no value, and no word that would take its place.
+    pub fn telling(self, missing: &'a dyn Fn(&str)) -> Expander<'a> {
+        Expander { missing, ..self }
+    }
+
+    fn plain(&self, name: &str) -> String {
+        (self.value)(name).unwrap_or_else(|| {
+            (self.missing)(name);
+            String::new()
+        })
     }
 
     /// The text with quotes taken away and variables expanded.
@@ -243,7 +257,7 @@ impl<'a> Expander<'a> {
         }
         match name(letters) {
             name if name.is_empty() => Ok("$".to_string()),
-            name => Ok((self.value)(&name).unwrap_or_default()),
+            name => Ok(self.plain(&name)),
         }
     }
 
@@ -255,7 +269,7 @@ impl<'a> Expander<'a> {
         let value = (self.value)(&name);
         let Some(sign) = letters.next() else { return Err(Error::invalid("a '}' is missing")) };
         let (is_set, sign) = match sign {
-            '}' => return Ok(value.unwrap_or_default()),
+            '}' => return Ok(self.plain(&name)),
             // Empty counts as unset.
             ':' => {
                 let next = letters.next_if(|sign| "-+?".contains(*sign)).unwrap_or(':');
