@@ -3,26 +3,17 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::scope::{Globals, PROXIES, Scope};
-use super::step::{
-    Action, Archives, Base, CopySource, CopyStep, HistoryLine, Origin, RunStep, Stage, Step, StepMount,
-};
-use super::wording::{health as health_words, listed, quoted, summary};
+use super::scope::{Globals, Scope};
+use super::step::{Action, Base, HistoryLine, Origin, Stage, Step};
+use super::wording::{health as health_words, listed, quoted};
 use crate::build::fault::{At, Outcome, Span};
-use crate::build::syntax::{
-    Argument, CommandLine, Dockerfile, Health, Heredoc, Instruction, MountKind, Run, RunMount, Transfer,
-    parse, split_words,
-};
+use crate::build::syntax::{Argument, CommandLine, Dockerfile, Health, Instruction, parse, split_words};
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Healthcheck, Platform};
-use crate::layer::ModeChange;
 use crate::layer::clean;
 
 /// Where programs are looked for, unless the image says it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Where scripts that stand in a Dockerfile are mounted.
-pub const SCRIPTS: &str = "/dev/pipes/";
 
 /// Whoever knows what `--from` means.
 pub trait Origins {
@@ -35,17 +26,17 @@ pub trait Origins {
 
 /// A stage as far as it has come.
 pub struct StageCompiler<'c> {
-    origins: &'c mut dyn Origins,
-    globals: &'c Globals,
-    escape: char,
-    scope: Scope,
-    config: Configuration,
+    pub(super) origins: &'c mut dyn Origins,
+    pub(super) globals: &'c Globals,
+    pub(super) escape: char,
+    pub(super) scope: Scope,
+    pub(super) config: Configuration,
     /// Where in its variables each name stands.
     places: HashMap<String, usize>,
     steps: Vec<Step>,
     history: Vec<HistoryLine>,
     /// The instruction that is just looked at.
-    span: Span,
+    pub(super) span: Span,
     /// Names that the instruction uses and that have no value.
     missing: RefCell<BTreeSet<String>>,
     /// What its author has perhaps not meant.
@@ -162,19 +153,19 @@ impl<'c> StageCompiler<'c> {
         }
     }
 
-    fn expand(&self, word: &str) -> Result<String> {
+    pub(super) fn expand(&self, word: &str) -> Result<String> {
         let expanded = self.scope.expand(word, self.escape, &|name| self.miss(name))?;
         self.globals.count(expanded.len())?;
         Ok(expanded)
     }
 
-    fn heredoc(&self, text: &str) -> Result<String> {
+    pub(super) fn heredoc(&self, text: &str) -> Result<String> {
         let expanded = self.scope.heredoc(text, self.escape, &|name| self.miss(name))?;
         self.globals.count(expanded.len())?;
         Ok(expanded)
     }
 
-    fn expand_all(&self, words: &[String]) -> Result<Vec<String>> {
+    pub(super) fn expand_all(&self, words: &[String]) -> Result<Vec<String>> {
         words.iter().map(|word| self.expand(word)).collect()
     }
 
@@ -182,7 +173,7 @@ impl<'c> StageCompiler<'c> {
         self.history.push(HistoryLine { created_by, step: None });
     }
 
-    fn step(&mut self, text: &str, created_by: String, action: Action) {
+    pub(super) fn step(&mut self, text: &str, created_by: String, action: Action) {
         self.history.push(HistoryLine { created_by, step: Some(self.steps.len()) });
         self.steps.push(Step { span: self.span, text: text.to_string(), action });
     }
@@ -332,7 +323,7 @@ impl<'c> StageCompiler<'c> {
         }
     }
 
-    fn shell_line(&self, line: String) -> Vec<String> {
+    pub(super) fn shell_line(&self, line: String) -> Vec<String> {
         let shell = match &self.config.config.shell[..] {
             [] => vec!["/bin/sh".to_string(), "-c".to_string()],
             shell => shell.to_vec(),
@@ -358,146 +349,6 @@ impl<'c> StageCompiler<'c> {
         }
         Ok(())
     }
-
-    fn run(&mut self, run: &Run, text: &str) -> Outcome<()> {
-        let mut script = None;
-        let mut shown = text.to_string();
-        let arguments = match (&run.command, &run.heredocs[..]) {
-            (CommandLine::Exec(words), _) => words.clone(),
-            (CommandLine::Shell(line), []) => self.shell_line(line.clone()),
-            (CommandLine::Shell(line), [only]) if Heredoc::is_all_of(line, self.escape) => {
-                shown = format!("{text} {}", summary(&only.content));
-                if only.content.starts_with("#!") {
-                    script = Some((only.name.clone(), only.text()));
-                    self.shell_line(format!("{SCRIPTS}{}", only.name))
-                } else {
-                    self.shell_line(only.text())
-                }
-            }
-            (CommandLine::Shell(line), heredocs) => {
-                let mut whole = line.clone();
-                for heredoc in heredocs {
-                    whole += &format!("\n{}{}", heredoc.content, heredoc.name);
-                }
-                self.shell_line(whole)
-            }
-        };
-        let mounts = run.mounts.iter().map(|mount| self.mount(mount)).collect::<Outcome<Vec<_>>>()?;
-        let globals = self.globals;
-        let proxies =
-            PROXIES.iter().filter_map(|name| Some((name.to_string(), globals.given.get(*name)?.clone())));
-        let proxies: Vec<_> = proxies.filter(|(name, _)| self.scope.get(name).is_none()).collect();
-        globals.count(self.scope.length())?;
-        let created_by = format!("RUN {}{} # buildkit", self.scope.of_history(), arguments.join(" "));
-        let execution = &self.config.config;
-        let step = RunStep {
-            arguments,
-            environment: self.scope.variables(),
-            proxies,
-            user: execution.user.clone(),
-            workdir: absolute("", &execution.working_dir),
-            network: run.network.clone().filter(|network| network != "default"),
-            security: run.security,
-            mounts,
-            script,
-        };
-        self.step(&shown, created_by, Action::Run(step));
-        Ok(())
-    }
-
-    fn mount(&mut self, text: &str) -> Outcome<StepMount> {
-        let RunMount { mut kind, target } = RunMount::parse(&self.expand_fields(text)?)?;
-        let target = target.map(|target| absolute(&self.config.config.working_dir, &target));
-        let from = match &mut kind {
-            MountKind::Bind { from, .. } => {
-                Some(from.take().map_or(Ok(Origin::Context), |name| self.origins.origin(&name))?)
-            }
-            MountKind::Cache { from: Some(name), .. } => Some(self.origins.origin(name)?),
-            MountKind::Cache { from: None, .. }
-            | MountKind::Tmpfs { .. }
-            | MountKind::Secret { .. }
-            | MountKind::Ssh { .. } => None,
-        };
-        Ok(StepMount { target, kind, from })
-    }
-
-    /// Quotes in it are those of fields, and stay.
-    fn expand_fields(&self, text: &str) -> Result<String> {
-        match text.contains('$') {
-            true => self.heredoc(text),
-            false => Ok(text.to_string()),
-        }
-    }
-
-    fn transfer(&mut self, transfer: &Transfer, text: &str, name: &'static str) -> Outcome<()> {
-        let destination = self.expand(&transfer.destination)?;
-        let paths = self.expand_all(&transfer.sources)?;
-        let owner = transfer.owner.as_deref().map(|owner| self.expand(owner)).transpose()?;
-        let mode_text = transfer.mode.as_deref().map(|mode| self.expand(mode)).transpose()?;
-        let mode = mode_text.as_deref().map(|text| parse_mode(name, text)).transpose()?;
-        let from = match &transfer.from {
-            None => Origin::Context,
-            Some(from) => {
-                let from = self.expand(from)?;
-                self.origins.origin(&from)?
-            }
-        };
-        let mut sources = Vec::new();
-        for path in &paths {
-            sources.push(source(path, name)?);
-        }
-        for heredoc in &transfer.heredocs {
-            let text = heredoc.text();
-            let content = if heredoc.expands { self.heredoc(&text)? } else { text };
-            sources.push(CopySource::File { name: heredoc.name.clone(), content });
-        }
-        let is_folder = destination.ends_with('/')
-            || matches!(destination.as_str(), "." | "..")
-            || destination.ends_with("/.");
-        if sources.len() > 1 && !is_folder && !transfer.parents {
-            // Docker takes several files for one name; the last one would be all that is left.
-            self.check_several(name, &destination, &sources)?;
-        }
-        let mut words = Vec::new();
-        words.extend(transfer.parents.then(|| "--parents".to_string()));
-        words.extend(owner.as_ref().map(|owner| format!("--chown={owner}")));
-        words.extend(mode_text.as_ref().map(|mode| format!("--chmod={mode}")));
-        words.extend(paths);
-        words.extend(transfer.heredocs.iter().map(|heredoc| format!("<<{}", heredoc.name)));
-        words.push(destination.clone());
-        let mut target = absolute(&self.config.config.working_dir, &destination);
-        if is_folder && target != "/" {
-            target.push('/');
-        }
-        let step = CopyStep {
-            sources,
-            from,
-            destination: target,
-            owner,
-            mode,
-            excludes: self.expand_all(&transfer.excludes)?,
-            checksum: transfer.checksum.as_deref().map(|text| self.expand(text)).transpose()?,
-            link: transfer.link,
-            parents: transfer.parents,
-            unpacking: match (name, transfer.unpack) {
-                ("COPY", _) | (_, Some(false)) => Archives::Kept,
-                (_, Some(true)) => Archives::All,
-                (_, None) => Archives::OfContext,
-            },
-        };
-        self.step(text, format!("{name} {} # buildkit", words.join(" ")), Action::Copy(step));
-        Ok(())
-    }
-
-    fn check_several(&self, name: &str, destination: &str, sources: &[CopySource]) -> Result<()> {
-        let files = sources.iter().filter(|source| !matches!(source, CopySource::Path(_))).count();
-        match files {
-            0 | 1 => Ok(()),
-            _ => Err(Error::invalid(format!(
-                "{name} … {destination}: several files need a folder: a slash is missing at its end"
-            ))),
-        }
-    }
 }
 
 fn joined(pairs: &[(String, String)]) -> String {
@@ -505,28 +356,9 @@ fn joined(pairs: &[(String, String)]) -> String {
 }
 
 /// An absolute path without `.`, `..` and slashes that mean nothing; a relative one is below `folder`.
-fn absolute(folder: &str, path: &str) -> String {
+pub(super) fn absolute(folder: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_string() } else { format!("{folder}/{path}") };
     format!("/{}", clean(&whole))
-}
-
-/// Of ADD a URL, otherwise a path.
-fn source(text: &str, name: &str) -> Result<CopySource> {
-    let is_url = text.starts_with("http://") || text.starts_with("https://");
-    let is_git = ["git@", "git://", "ssh://"].iter().any(|start| text.starts_with(start))
-        || (is_url && text.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")));
-    match name {
-        "ADD" if is_git => Err(Error::invalid(format!(
-            "ADD {text}: repositories of git are not fetched: clone it into the context"
-        ))),
-        "ADD" if is_url => Ok(CopySource::Url(text.to_string())),
-        "COPY" if is_url => Err(Error::invalid(format!("COPY {text}: ADD takes URLs"))),
-        _ => Ok(CopySource::Path(text.to_string())),
-    }
-}
-
-fn parse_mode(name: &str, text: &str) -> Result<ModeChange> {
-    ModeChange::parse(text).map_err(|error| error.context(format!("{name} --chmod={text}")))
 }
 
 /// `80`, `80/udp`, `8000-8003/tcp`.
