@@ -364,6 +364,7 @@ fn endpoint(end: &Value) -> &str {
 struct ConnectBody {
     container: String,
     endpoint_config: EndpointBody,
+    force: bool,
 }
 
 /// Connects a container to one.
@@ -386,7 +387,9 @@ pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 pub fn disconnect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (name, body): (String, ConnectBody) = (known(daemon, exchange.parameter(0))?, exchange.document()?);
     let folder = daemon.container(&body.container)?;
-    disconnect_container(&daemon.store, &folder, &name).map_err(|error| match error.kind() {
+    let mut warn = |text: &str| daemon.log.write(Level::Info, text);
+    let done = disconnect_container(&daemon.store, &folder, &name, body.force, &mut warn);
+    done.map_err(|error| match error.kind() {
         Kind::Conflict if error.to_string().ends_with("is not connected to it") => {
             Fault::new(403, format!("container {} is not connected to network {name}", folder.id))
         }

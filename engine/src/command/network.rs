@@ -122,7 +122,12 @@ pub const DISCONNECT: Command = Command {
     operands: "NETWORK CONTAINER",
     operand_count: 2..=2,
     help: "disconnect a container from a network, whether it runs or not",
-    flags: &[],
+    flags: &[&[Flag {
+        long: "force",
+        short: Some('f'),
+        value: None,
+        help: "also one that has lost its networks",
+    }]],
     ends_at_operand: false,
     run: disconnect,
 };
@@ -273,7 +278,8 @@ fn disconnect(global: &Global, arguments: &Arguments) -> Result<u8> {
     refuse_unconnectable(network)?;
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
-    crate::container::disconnect(&store, &folder, network).map(|()| 0)
+    let force = arguments.is_set("force");
+    crate::container::disconnect(&store, &folder, network, force, &mut say).map(|()| 0)
 }
 
 /// Whose network is the host's, or none, has no other one.

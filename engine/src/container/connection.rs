@@ -105,11 +105,18 @@ pub fn connect(
     Ok(())
 }
 
-/// Disconnects a container from a network; one that runs at once.
+/// Disconnects a container from a network; one that runs at once. With `force` also one that has lost its networks: what cannot be undone
+/// now is said, and goes with its end.
 ///
 /// # Errors
 /// It is not on that network; something could not be undone.
-pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()> {
+pub fn disconnect(
+    store: &Store,
+    folder: &ContainerFolder,
+    name: &str,
+    force: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
     let _lock = lock(folder)?;
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
@@ -131,12 +138,14 @@ pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result
             record.name
         )));
     }
-    match made {
-        Some(made) => take_away(store, folder, &record.name, &made)?,
-        None if interfaces(store, folder)?.is_some() => {
-            namespaces_of(store, folder, &record.name)?;
-        }
-        None => {}
+    let taken = match made {
+        Some(made) => take_away(store, folder, &record.name, &made),
+        None if interfaces(store, folder)?.is_some() => namespaces_of(store, folder, &record.name).map(drop),
+        None => Ok(()),
+    };
+    match taken {
+        Err(error) if force && is_recorded => warn(&error.to_string()),
+        taken => taken?,
     }
     record.options.network.set_connections(connections);
     record.write(folder)?;
