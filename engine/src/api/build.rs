@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -47,11 +48,11 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     };
     let context = ContextSource::Tar(Box::new(Padded::new(exchange.take_body()?)));
     let connection = exchange.connection();
-    let mut stream = exchange.stream("application/json")?;
+    let mut stream = None;
     let cancellation = Cancellation::default();
     let (sender, receiver) = sync_channel(WAITING_MAX);
     let built = std::thread::scope(|scope| {
-        let teller = Teller { sender };
+        let teller = Teller { sender, hidden: Mutex::default() };
         let (store, cancellation) = (&daemon.store, &cancellation);
         let options = &options;
         let builder = std::thread::Builder::new().stack_size(STACK);
@@ -60,9 +61,12 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         })?;
         loop {
             match receiver.recv_timeout(LOOK) {
-                Ok(text) if is_quiet => drop::<String>(text),
                 Ok(text) => {
-                    if stream.document(&json!({ "stream": text })).is_err() {
+                    let said = begin(exchange, &mut stream).map(|stream| match is_quiet {
+                        true => Ok(()),
+                        false => stream.document(&json!({ "stream": text })),
+                    });
+                    if !matches!(said, Ok(Ok(()))) {
                         cancellation.cancel(store);
                     }
                 }
@@ -73,8 +77,26 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         }
         thread.join().map_err(|_| Fault::new(500, "the build has ended without a word"))
     })?;
+    // What is wrong with the Dockerfile itself is an error like any other.
+    if let (None, Err(Failure { error, program: None, .. })) = (&stream, &built) {
+        return Err(Fault::invalid(error.to_string()));
+    }
+    begin(exchange, &mut stream)?;
+    let Some(mut stream) = stream else { return Ok(Reply::Sent) };
     finish(&mut stream, built, &options, is_quiet)?;
     exchange.end(stream)
+}
+
+/// The answer, as soon as there is something to say.
+fn begin<'s, 'c>(
+    exchange: &mut Exchange<'c>,
+    stream: &'s mut Option<Stream<'c>>,
+) -> Outcome<&'s mut Stream<'c>> {
+    let begun = match stream.take() {
+        Some(begun) => begun,
+        None => exchange.stream("application/json")?,
+    };
+    Ok(stream.insert(begun))
 }
 
 fn finish(
@@ -149,10 +171,32 @@ const BLOCK: u64 = 512;
 /// Passes on what happens, as lines.
 struct Teller {
     sender: SyncSender<String>,
+    /// Parts of which clients without BuildKit have never heard.
+    hidden: Mutex<Vec<usize>>,
+}
+
+/// What those begin with: the Dockerfile is read.
+const READING: &str = "[internal] load build";
+
+impl Teller {
+    fn is_hidden(&self, event: &Event) -> bool {
+        let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Begun { vertex, name } if name.starts_with(READING) => {
+                hidden.push(*vertex);
+                true
+            }
+            Event::Note { vertex, .. } => hidden.contains(vertex),
+            _ => false,
+        }
+    }
 }
 
 impl Sink for Teller {
     fn note(&self, event: Event) {
+        if self.is_hidden(&event) {
+            return;
+        }
         let text = match event {
             Event::Begun { name, .. } => format!("{name}\n"),
             Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),

@@ -80,7 +80,8 @@ def builds(docker):
     untagged = [line for line in lines if "aux" in line][0]["aux"]["ID"]
     has(untagged, "sha256:")
     docker.images.remove(untagged)
-    fails(errors.DockerException, "FRUM", lambda: docker.images.build(fileobj=io.BytesIO(b"FRUM x\n")))
+    wrong = fails(errors.APIError, "FRUM", lambda: docker.images.build(fileobj=io.BytesIO(b"FRUM x\n")))
+    same(wrong.status_code, 400)
     for name in ["built:1", "built:2", "built:3"]:
         docker.images.remove(name, force=True)
 
