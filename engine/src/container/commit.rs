@@ -6,6 +6,7 @@ use super::options::Options;
 use super::pause::while_paused;
 use super::record::{Base, ContainerRecord};
 use super::root::RootFolders;
+use super::status::Status;
 use crate::archive::KeptLayer;
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Execution, History, ImageId, Platform, RootFs};
@@ -49,8 +50,15 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         let root = RootFolders::make(store, folder, &record)?;
         KeptLayer::read(store, TarStream::of_layer(store.maps(), root.own_layer(&record.options))?)
     };
-    let kept = match options.pause {
-        true => while_paused(store, folder, read)?,
+    let is_paused = options.pause && matches!(Status::of(store, folder)?, Status::Running { .. });
+    let told = || {
+        note(store, &record, &Happening::Pause);
+        let kept = read();
+        note(store, &record, &Happening::Unpause);
+        kept
+    };
+    let kept = match is_paused {
+        true => while_paused(store, folder, told)?,
         false => read()?,
     };
     let created = rfc3339(Moment::now());

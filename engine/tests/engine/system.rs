@@ -194,7 +194,7 @@ fn what_is_done_with_a_container_is_told() {
         "volume mount\nvolume mount\nnetwork connect\ncontainer start\n",
         &(exec("true ") + died + &exec("sh -c exit 3") + died + &exec("nosuch ") + died + &exec("true ")),
         "container archive-path\ncontainer extract-to-dir\ncontainer export\n",
-        "image create\nimage tag\ncontainer commit\nimage save\n",
+        "container pause\ncontainer unpause\nimage create\nimage tag\ncontainer commit\nimage save\n",
         "container kill\nnetwork disconnect\nvolume unmount\nvolume unmount\ncontainer die\n",
         "volume destroy\ncontainer destroy\n",
         "container create\nnetwork connect\ncontainer start\nnetwork disconnect\ncontainer die\ncontainer destroy\n",
