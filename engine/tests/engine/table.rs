@@ -222,6 +222,11 @@ pub struct Dockerd {
 impl Dockerd {
     /// `None` where there is none, or none that starts.
     pub fn start(room: &Room) -> Option<Dockerd> {
+        Dockerd::with(room, &[])
+    }
+
+    /// The same with more flags.
+    pub fn with(room: &Room, flags: &[&str]) -> Option<Dockerd> {
         let socket = room.folder.join("dockerd.sock");
         let folder = room.folder.join("dockerd");
         let log = fs::File::create(room.folder.join("dockerd.log")).expect("log");
@@ -233,7 +238,7 @@ impl Dockerd {
             .arg(folder.join("pid"))
             .arg("--exec-opt")
             .arg("native.cgroupdriver=cgroupfs");
-        command.arg(format!("--cgroup-parent=/test-{}-dockerd", host::run_name()));
+        command.arg(format!("--cgroup-parent=/test-{}-dockerd", host::run_name())).args(flags);
         let started = command.stdout(Stdio::null()).stderr(log).spawn();
         let Ok(child) = started else {
             host::lack("dockerd is not installed: what it makes of the commands stands in a file");

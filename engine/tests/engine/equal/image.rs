@@ -72,7 +72,7 @@ fn content(archive: &mut Archive<impl Read>, entry: &Entry) -> Vec<u8> {
 
 /// One line for each entry, in order of their paths; `base` for the layer with the root file system.
 fn listing(tar: &[u8]) -> Vec<String> {
-    let mut archive = Archive::new(tar);
+    let mut archive = Archive::new(pillbox_engine::layer::uncompress(tar).expect("a tar"));
     let mut lines = BTreeMap::new();
     let (mut links, mut names) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     while let Some(entry) = archive.next_entry().expect("entry") {

@@ -34,7 +34,7 @@ fn images_are_those_of_buildkit() {
     prepare(&room);
     let mut wrong = Vec::new();
     let is_asked = std::env::var("PILLBOX_TEST_PEERS").is_ok_and(|peers| peers.contains("docker"));
-    let live = is_asked.then(|| Dockerd::start(&room)).flatten().map(|dockerd| of_buildkit(&room, &dockerd));
+    let live = is_asked.then(|| of_buildkit(&room)).flatten();
     if let (Some(live), true) = (&live, std::env::var_os("PILLBOX_BLESS").is_some()) {
         fs::write(&fixture, written(live)).expect("the fixture");
     }
@@ -118,7 +118,7 @@ fn of_box(room: &Room, case: &Case) -> Value {
     let words: Vec<&str> = ["build"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
     let output = room.call(&words);
     if output.status != 0 {
-        return refusal(&output.stderr);
+        return refusal(case, &output.stderr);
     }
     let archive = room.folder.join("own.tar").display().to_string();
     room.call(&["save", "-o", &archive, case.name]).exits(0);
@@ -127,28 +127,40 @@ fn of_box(room: &Room, case: &Case) -> Value {
     image
 }
 
-fn of_buildkit(room: &Room, dockerd: &Dockerd) -> BTreeMap<String, Value> {
-    let call = |line: &str| docker(room, &dockerd.socket, line);
-    assert_eq!(call("docker import base.tar base:1").0, 0, "import");
-    let build = |case: &Case| {
-        let words: Vec<String> = arguments(room, case).iter().map(|word| format!("'{word}'")).collect();
-        println!("## {}", case.name);
-        let (status, said) = call(&format!("DOCKER_BUILDKIT=1 docker build {} 2>&1", words.join(" ")));
-        if status != 0 {
-            return refusal(&said);
+/// Docker's usual store cannot link layers, and copies instead.
+const OF_CONTAINERD: (&str, &[&str]) = ("linked", &["--feature", "containerd-snapshotter=true"]);
+
+fn of_buildkit(room: &Room) -> Option<BTreeMap<String, Value>> {
+    let (linked, flags) = OF_CONTAINERD;
+    let mut images = BTreeMap::new();
+    for (flags, is_wanted) in [(&[][..], false), (flags, true)] {
+        let dockerd = Dockerd::with(room, flags)?;
+        assert_eq!(docker(room, &dockerd.socket, "docker import base.tar base:1").0, 0, "import");
+        for case in CASES.iter().filter(|case| (case.name == linked) == is_wanted) {
+            images.insert(case.name.to_string(), built_by_buildkit(room, &dockerd, case));
         }
-        let saved = call(&format!("docker save -o peer.tar {} 2>&1", case.name));
-        assert_eq!(saved.0, 0, "{}", saved.1);
-        let image = image::describe(&room.folder.join("peer.tar"));
-        fs::remove_file(room.folder.join("peer.tar")).expect("archive");
-        image
-    };
-    CASES.iter().map(|case| (case.name.to_string(), build(case))).collect()
+    }
+    Some(images)
+}
+
+fn built_by_buildkit(room: &Room, dockerd: &Dockerd, case: &Case) -> Value {
+    let call = |line: &str| docker(room, &dockerd.socket, line);
+    let words: Vec<String> = arguments(room, case).iter().map(|word| format!("'{word}'")).collect();
+    let line = format!("DOCKER_BUILDKIT=1 docker build --provenance=false {} 2>&1", words.join(" "));
+    let (status, said) = call(&line);
+    if status != 0 {
+        return refusal(case, &said);
+    }
+    let saved = call(&format!("docker save -o peer.tar {} 2>&1", case.name));
+    assert_eq!(saved.0, 0, "{}", saved.1);
+    let image = image::describe(&room.folder.join("peer.tar"));
+    fs::remove_file(room.folder.join("peer.tar")).expect("archive");
+    image
 }
 
 /// A build that failed: why is worded by each for itself.
-fn refusal(said: &str) -> Value {
-    println!("{}", said.trim_end());
+fn refusal(case: &Case, said: &str) -> Value {
+    println!("{}: {}", case.name, said.trim_end());
     json!({ "refused": true })
 }
 
