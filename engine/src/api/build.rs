@@ -23,6 +23,7 @@ use crate::build::{
 use crate::command::prune_builds;
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
+use crate::layer::is_compressed;
 use crate::reference::Reference;
 
 /// How many pieces of what is said wait for a client that does not read: then whoever writes waits as well.
@@ -148,7 +149,7 @@ impl<R: Read> Read for Padded<R> {
             let length = self.inner.read(buffer)?;
             if self.length == 0 && length > 0 {
                 // What is compressed has its own end.
-                self.is_plain = !matches!(buffer[0], 0x1f | 0x28);
+                self.is_plain = !is_compressed(&buffer[..length]);
             }
             self.length += length as u64;
             if length > 0 || buffer.is_empty() {

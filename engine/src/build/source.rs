@@ -5,6 +5,7 @@ use std::io::Read;
 use super::options::{ContextSource, DockerfileSource};
 use super::syntax::TEXT_MAX;
 use crate::error::{Context, Error, Result};
+use crate::layer::is_compressed;
 use crate::registry::download;
 
 /// How addresses of repositories of git begin.
@@ -55,12 +56,11 @@ impl ContextSource {
     ) -> Result<(ContextSource, DockerfileSource)> {
         let mut beginning = Vec::new();
         stream.by_ref().take(512).read_to_end(&mut beginning).context(|| name.to_string())?;
-        let is_compressed =
-            beginning.starts_with(&[0x1f, 0x8b]) || beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
         let is_tar = beginning.get(257..262) == Some(b"ustar")
             || (beginning.len() == 512 && beginning[..256].contains(&0));
+        let is_archive = is_compressed(&beginning) || is_tar;
         let whole = std::io::Cursor::new(beginning).chain(stream);
-        if is_compressed || is_tar {
+        if is_archive {
             return Ok((ContextSource::Tar(Box::new(whole)), dockerfile));
         }
         match dockerfile {

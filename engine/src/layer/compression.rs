@@ -18,6 +18,15 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// How much is read at once.
 const BUFFER: usize = 1 << 17;
 
+/// Whether a stream that begins so is compressed; six bytes tell.
+pub fn is_compressed(beginning: &[u8]) -> bool {
+    [GZIP, ZSTD, XZ].iter().any(|magic| beginning.starts_with(magic)) || is_bzip2(beginning)
+}
+
+fn is_bzip2(beginning: &[u8]) -> bool {
+    beginning.starts_with(BZIP2) && beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level))
+}
+
 /// What is in a stream, uncompressed.
 ///
 /// # Errors
@@ -35,10 +44,26 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
         let reader = XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX);
         return Ok(Box::new(Named { name: "xz", reader }));
     }
-    if beginning.starts_with(BZIP2) && beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level)) {
+    if is_bzip2(beginning) {
         return Ok(Box::new(Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }));
     }
     Ok(Box::new(stream))
+}
+
+/// The same of a layer, which is kept as it comes, and which others have to be able to read.
+///
+/// # Errors
+/// It cannot be read, or no image may have it compressed so.
+pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
+    let beginning = stream.fill_buf().map_err(Error::from)?;
+    let other = [(beginning.starts_with(XZ), "xz"), (is_bzip2(beginning), "bzip2")];
+    match other.iter().find(|(is_so, _)| *is_so) {
+        Some((_, name)) => Err(Error::invalid(format!(
+            "it is compressed with {name}: layers have gzip, zstd or neither: {name} -d makes a tar of it"
+        ))),
+        None => uncompress(stream),
+    }
 }
 
 /// The most memory for what an xz stream refers back to, in kilobytes: `xz -9` needs 65 MB.
@@ -183,6 +208,11 @@ mod tests {
             let is_cut = error.kind() == ErrorKind::UnexpectedEof;
             assert!(is_cut || error.to_string().starts_with("xz: "), "{bit}: {error}");
         }
+        let refused = uncompress_layer(&xz[..]).err().unwrap().to_string();
+        assert_eq!(
+            refused,
+            "it is compressed with xz: layers have gzip, zstd or neither: xz -d makes a tar of it"
+        );
         let large = STANDARD.decode(LARGE_XZ).unwrap();
         assert_eq!(error(&large).to_string(), "xz: it needs more than 524288 KB of memory to be read");
     }

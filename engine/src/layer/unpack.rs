@@ -67,7 +67,7 @@ pub struct Unpacked {
 /// It is no tar, has an entry that no layer can have, or the disk did not take it; the error names the entry. The caller throws the
 /// folder away then.
 pub fn unpack(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
-    unpack_tar(super::uncompress(stream)?, folder, unpacking)
+    unpack_tar(super::compression::uncompress_layer(stream)?, folder, unpacking)
 }
 
 /// The same, inflated by one thread and unpacked by another.
@@ -78,7 +78,7 @@ pub fn unpack_aside(stream: impl Read + Send, folder: &Path, unpacking: Unpackin
     let (mut feed, drain) = super::pipe();
     std::thread::scope(|scope| {
         let inflate = move || -> Result<()> {
-            let mut stream = super::uncompress(stream)?;
+            let mut stream = super::compression::uncompress_layer(stream)?;
             let mut buffer = vec![0; BUFFER];
             loop {
                 match stream.read(&mut buffer)? {

@@ -290,6 +290,18 @@ fn contexts_come_from_streams_as_well() {
     feed(&[&fixed[..], &["-t", "tar", "-f", "other/Boxfile", "-"]].concat(), &tar);
     assert_eq!(said(&room, "tar", "cat /copied"), "in the context\n");
     room.call(&[&fixed[..], &["-t", "again", "-f", "other/Boxfile", "context.tar.gz"]].concat()).ok();
+    let packed = room.folder.join("context.tar.bz2");
+    let made = Command::new("tar")
+        .arg("-cjf")
+        .arg(&packed)
+        .arg("-C")
+        .arg(room.folder.join("context"))
+        .arg(".")
+        .status();
+    assert!(made.expect("tar").success());
+    let packed = fs::read(&packed).expect("tar");
+    feed(&[&fixed[..], &["-t", "packed", "-f", "other/Boxfile", "-"]].concat(), &packed);
+    assert_eq!(said(&room, "packed", "cat /copied"), "in the context\n");
     // The usual names, in their order.
     let from = room.folder.join("context/other/Boxfile");
     fs::rename(from, room.folder.join("context/Foxfile")).expect("rename");
