@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
-use super::rename::disclaim_names;
+use super::rename::{CHANGING, disclaim_names};
 use super::rootless::Rootless;
 use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
@@ -125,7 +125,12 @@ pub fn set_aside_folder(
         Some(record) => disclaim_names(store, folder, record)?,
         None => store.containers().disclaim_all(&folder.id)?,
     }
-    store.containers().set_aside(folder)
+    let leftover = store.containers().set_aside(folder)?;
+    // A rename at the same moment may have given it one more.
+    if leftover.has(CHANGING) {
+        store.containers().disclaim_all(&folder.id)?;
+    }
+    Ok(leftover)
 }
 
 /// Ends what runs in a container, and removes what the runtime keeps of it.

@@ -9,6 +9,9 @@ use super::record::ContainerRecord;
 use crate::error::{Context, Result};
 use crate::store::{ContainerFolder, Lock, Sharing, Store};
 
+/// The file that is locked meanwhile, in the folder of a container that was ever changed.
+pub(super) const CHANGING: &str = "changing";
+
 /// Gives a container another name.
 ///
 /// # Errors
@@ -60,7 +63,7 @@ pub fn disclaim_names(store: &Store, folder: &ContainerFolder, record: &Containe
 }
 
 fn lock_path(folder: &ContainerFolder) -> PathBuf {
-    folder.path().join("changing")
+    folder.path().join(CHANGING)
 }
 
 /// The record itself is another file after each change.

@@ -233,6 +233,11 @@ pub struct Leftover {
 }
 
 impl Leftover {
+    /// Whether there is a file of that name in it.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
     /// Deletes it.
     ///
     /// # Errors
