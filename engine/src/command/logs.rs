@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
             long: "since",
             short: None,
             value: Some("TIME"),
-            help: "what was written since: 2006-01-02T15:04:05Z, seconds since 1970, or 10m ago",
+            help: "what was written since: 2006-01-02T15:04:05, seconds since 1970, or 10m ago",
         },
         Flag { long: "until", short: None, value: Some("TIME"), help: "what was written until then" },
         Flag { long: "timestamps", short: Some('t'), value: None, help: "when each line was written" },

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 
-use crate::harness::{Room, wait_for};
+use crate::harness::{Room, finish, wait_for};
 use crate::terminal::Screen;
 
 /// A stderr that takes nothing.
@@ -201,6 +201,17 @@ fn logs_of_a_time() {
     let early = all.lines().next().and_then(|line| line.split(' ').next()).expect("time");
     assert_eq!(room.call(&["logs", "--until", early, "cc"]).ok(), "early\n");
     room.call(&["logs", "--since", "soon", "cc"]).fails(125, "--since soon: must be");
+    // The same second, as the clocks of this place have it, and of one that is an hour ahead.
+    let here = late[..19].to_string();
+    let since = |zone: &str| {
+        let mut command = room.command(&["logs", "-n", "1", "--since", &here, "cc"]);
+        finish(command.env("TZ", zone)).ok()
+    };
+    assert_eq!(
+        (since("UTC0"), since("AHEAD-1"), since("BEHIND1")),
+        ("late\n".into(), "late\n".into(), "".into())
+    );
+    assert_eq!(room.call(&["logs", "--until", "2006-01-02", "cc"]).ok(), "");
     room.call(&["restart", "-s", "KILL", "--timeout", "5", "cc"]).ok();
     room.call(&["stop", "--time", "0", "cc"]).ok();
     room.call(&["rm", "cc"]).ok();
