@@ -160,8 +160,9 @@ mod tests {
             let mut writer = Writer::new(&folder.0, LogBounds { size: 2000, count: 2 }, is_json);
             writer.write(0..1);
             let mut reader = reader(&folder.0, is_json);
+            // From here on it reads a file, whenever it is its turn.
+            let mut seen = read(&mut reader);
             let writing = std::thread::spawn(move || writer.write(1..20_000));
-            let mut seen = Vec::new();
             while !writing.is_finished() {
                 seen.extend(read(&mut reader));
             }
