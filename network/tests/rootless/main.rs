@@ -139,7 +139,7 @@ fn it_ends_by_its_record_and_gives_the_ports_back() {
             .unwrap()
         );
         let taken = world.prepare_and_start(&["8080:80"], &V4_AND_V6).unwrap_err();
-        assert_eq!(taken.kind(), Kind::Taken, "{taken}");
+        assert_eq!(taken.kind(), Kind::PortTaken, "{taken}");
         // As another command does it, which did not start it.
         let text = pillbox_json::write::to_string(&helper).unwrap();
         let read: Helper = pillbox_json::parse(text.as_bytes()).unwrap();

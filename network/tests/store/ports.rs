@@ -52,7 +52,7 @@ fn containers_do_not_get_the_same_port() {
                     match locked.reserve(&other, "b") {
                         Ok(_) => assert_eq!(meets, b'0', "{one} {other}"),
                         Err(error) => {
-                            assert_eq!((meets, error.kind()), (b'1', Kind::Taken), "{error}");
+                            assert_eq!((meets, error.kind()), (b'1', Kind::PortTaken), "{error}");
                             let which = if one == other { String::new() } else { format!("{one} is ") };
                             let text = format!("port {other}: {which}taken by container container-a");
                             assert_eq!(error.to_string(), text);
@@ -96,7 +96,7 @@ fn programs_of_the_host_are_found_and_named() {
                     Err(error) => {
                         assert!(is_taken, "{asked} beside {listening}: {error}");
                         assert_eq!(error.to_string(), format!("port {asked}: {holder}"), "{listening}");
-                        assert_eq!(error.kind(), Kind::Taken);
+                        assert_eq!(error.kind(), Kind::PortTaken);
                     }
                 }
             }
@@ -195,7 +195,7 @@ fn a_port_that_is_free_is_chosen() {
                 "the rest stays as it was"
             );
             let error = locked.reserve(&any, "b").expect_err("none is left");
-            assert_eq!(error.kind(), Kind::Taken);
+            assert_eq!(error.kind(), Kind::PortTaken);
             assert_eq!(error.to_string(), format!("port {any}: none is free {range}"));
             drop(locked);
             // With all others free again, it has the one that it had first.
