@@ -27,6 +27,10 @@ pub const LIFE: &str = "API: create, start, wait, remove";
 pub const LISTED: usize = 200;
 /// How many containers there are when a daemon starts.
 const KNOWN: usize = 500;
+/// The longest answer that is looked into, in bytes.
+const SHORT: usize = 1 << 12;
+/// How often a daemon is started for its first list.
+const STARTS: usize = 5;
 /// How many containers a client starts at once.
 const AT_ONCE: usize = 100;
 /// Memory that a daemon that has nothing to do keeps, with the daemons that it has started.
@@ -52,6 +56,8 @@ pub fn measure(course: &Course<'_>, contenders: &mut [Contender]) -> Result<(Vec
     for engine in &*contenders {
         // It has started everything that it starts with the first container.
         engine.time(&["run", "--rm", "--network", "none", FIVE, "/bin/true"])?;
+        // What it has started for that ends behind the answer.
+        std::thread::sleep(SETTLE);
         figures.push(Figure { what: IDLE.into(), subject: engine.name, value: resident(engine)? });
         (0..LISTED).try_for_each(|_| create(engine).map(drop))?;
     }
@@ -63,13 +69,16 @@ pub fn measure(course: &Course<'_>, contenders: &mut [Contender]) -> Result<(Vec
         std::thread::sleep(SETTLE);
     });
     let measured = lines(&cases, &names(contenders), samples);
-    for engine in &*contenders {
-        figures.push(Figure { what: FAILED.into(), subject: engine.name, value: at_once(engine)? as f64 });
-    }
+    // Before the others have something to tidy up.
     if let Some(boxd) = contenders.first_mut() {
         (LISTED..KNOWN).try_for_each(|_| create(boxd).map(drop))?;
         let name = boxd.name;
-        figures.push(Figure { what: FIRST.into(), subject: name, value: first_list(boxd)? });
+        let mut times = (0..STARTS).map(|_| first_list(boxd)).collect::<Result<Vec<f64>>>()?;
+        times.sort_by(f64::total_cmp);
+        figures.push(Figure { what: FIRST.into(), subject: name, value: times[STARTS / 2] });
+    }
+    for engine in &*contenders {
+        figures.push(Figure { what: FAILED.into(), subject: engine.name, value: at_once(engine)? as f64 });
     }
     contenders.iter().for_each(Contender::discard_all);
     Ok((measured, figures))
@@ -89,7 +98,10 @@ fn ask(engine: &Contender, method: &str, path: &str, body: Option<&Value>, statu
     if head.split(' ').nth(1) != Some(&status.to_string()) {
         return Err(error(format!("{}: {method} {path}: {answer}", engine.name)));
     }
-    // A list comes in chunks from one and in one piece from the other: only what is short is looked into.
+    // A list is not looked into, which would take longer than the answer: it comes in chunks from one, and in one piece from the other.
+    if text.len() > SHORT {
+        return Ok(Value::Null);
+    }
     Ok(serde_json::from_str(text.trim()).unwrap_or_default())
 }
 
@@ -153,6 +165,7 @@ fn at_once(engine: &Contender) -> Result<usize> {
 /// From the start of a daemon to its first answer, in ms.
 fn first_list(engine: &mut Contender) -> Result<f64> {
     engine.stop_daemon();
+    std::thread::sleep(SETTLE);
     if let Some(socket) = engine.socket() {
         // The old one takes it along.
         let _ = fs::remove_file(socket);

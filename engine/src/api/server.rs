@@ -39,6 +39,9 @@ const PARTING_MAX: Duration = Duration::from_secs(60);
 /// How often monitors that have ended are looked for, where there are any.
 const REAPING: Duration = Duration::from_secs(5);
 
+/// When it is looked for the first time what killed ones have left.
+const FIRST_SWEEP: Duration = Duration::from_millis(200);
+
 /// How long nobody is let in when there are no descriptors left.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -108,11 +111,16 @@ pub fn serve(
 }
 
 impl Server {
-    /// What killed ones have left is put away while the first requests come.
+    /// What killed ones have left is put away, soon.
     fn sweep_aside(&self) {
         let shared = self.shared.clone();
         // Without a thread the first request does it.
-        let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || shared.daemon.sweep());
+        let sweep = move || {
+            // Whoever has started it by a request is answered meanwhile.
+            std::thread::sleep(FIRST_SWEEP);
+            shared.daemon.sweep();
+        };
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(sweep);
     }
 
     /// Waits until something happens; true if it is to end.
