@@ -1,7 +1,7 @@
 //! How far a transfer is, as a stream of documents. Threads tell it; one writes.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use crate::transfer::{Observer, Step};
 
 /// How often a layer that moves is told of.
 const PACE: Duration = Duration::from_millis(100);
+
+/// How long nothing may be said before the answer begins.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Docker's words for steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +146,14 @@ fn write<'c>(
     first: Option<&Value>,
 ) -> Outcome<()> {
     let mut outcome = Ok(());
-    for document in receiver {
+    loop {
+        let document = match receiver.recv_timeout(QUIET) {
+            Ok(document) => Some(document),
+            // A layer may have to be compressed before anything moves, and clients give up on who says nothing.
+            Err(RecvTimeoutError::Timeout) if stream.is_none() && first.is_some() => None,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return outcome,
+        };
         if outcome.is_err() {
             continue;
         }
@@ -153,11 +163,10 @@ fn write<'c>(
                 Err(fault) => outcome = Err(fault),
             }
         }
-        if let Some(stream) = stream {
+        if let (Some(stream), Some(document)) = (stream.as_mut(), document) {
             outcome = outcome.and(stream.document(&document).map_err(Fault::from));
         }
     }
-    outcome
 }
 
 fn begin<'c>(exchange: &mut Exchange<'c>, first: Option<&Value>) -> Outcome<Stream<'c>> {
