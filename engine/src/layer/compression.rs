@@ -18,13 +18,44 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// How much is read at once.
 const BUFFER: usize = 1 << 17;
 
-/// Whether a stream that begins so is compressed; six bytes tell.
-pub fn is_compressed(beginning: &[u8]) -> bool {
-    [GZIP, ZSTD, XZ].iter().any(|magic| beginning.starts_with(magic)) || is_bzip2(beginning)
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
 }
 
-fn is_bzip2(beginning: &[u8]) -> bool {
-    beginning.starts_with(BZIP2) && beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level))
+impl Compression {
+    /// By what a stream begins with, of which six bytes tell.
+    fn of(beginning: &[u8]) -> Option<Compression> {
+        let has_level = || beginning.get(3).is_some_and(|level| (b'1'..=b'9').contains(level));
+        match beginning {
+            gzip if gzip.starts_with(GZIP) => Some(Compression::Gzip),
+            zstd if zstd.starts_with(ZSTD) => Some(Compression::Zstd),
+            xz if xz.starts_with(XZ) => Some(Compression::Xz),
+            bzip2 if bzip2.starts_with(BZIP2) && has_level() => Some(Compression::Bzip2),
+            _ => None,
+        }
+    }
+
+    fn read<'a>(self, stream: impl BufRead + 'a) -> Box<dyn Read + 'a> {
+        match self {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(stream)),
+            Compression::Zstd => Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }),
+            Compression::Xz => {
+                let reader = XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX);
+                Box::new(Named { name: "xz", reader })
+            }
+            Compression::Bzip2 => Box::new(Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }),
+        }
+    }
+}
+
+/// Whether a stream that begins so is compressed; six bytes tell.
+pub fn is_compressed(beginning: &[u8]) -> bool {
+    Compression::of(beginning).is_some()
 }
 
 /// What is in a stream, uncompressed.
@@ -33,21 +64,10 @@ fn is_bzip2(beginning: &[u8]) -> bool {
 /// It cannot be read.
 pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut stream = BufReader::with_capacity(BUFFER, stream);
-    let beginning = stream.fill_buf().map_err(Error::from)?;
-    if beginning.starts_with(GZIP) {
-        return Ok(Box::new(MultiGzDecoder::new(stream)));
-    }
-    if beginning.starts_with(ZSTD) {
-        return Ok(Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }));
-    }
-    if beginning.starts_with(XZ) {
-        let reader = XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX);
-        return Ok(Box::new(Named { name: "xz", reader }));
-    }
-    if is_bzip2(beginning) {
-        return Ok(Box::new(Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }));
-    }
-    Ok(Box::new(stream))
+    Ok(match Compression::of(stream.fill_buf().map_err(Error::from)?) {
+        Some(compression) => compression.read(stream),
+        None => Box::new(stream),
+    })
 }
 
 /// The same of a layer, which is kept as it comes, and which others have to be able to read.
@@ -56,13 +76,16 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
 /// It cannot be read, or no image may have it compressed so.
 pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut stream = BufReader::with_capacity(BUFFER, stream);
-    let beginning = stream.fill_buf().map_err(Error::from)?;
-    let other = [(beginning.starts_with(XZ), "xz"), (is_bzip2(beginning), "bzip2")];
-    match other.iter().find(|(is_so, _)| *is_so) {
-        Some((_, name)) => Err(Error::invalid(format!(
+    let refused = |name: &str| {
+        Err(Error::invalid(format!(
             "it is compressed with {name}: layers have gzip, zstd or neither: {name} -d makes a tar of it"
-        ))),
-        None => uncompress(stream),
+        )))
+    };
+    match Compression::of(stream.fill_buf().map_err(Error::from)?) {
+        Some(Compression::Xz) => refused("xz"),
+        Some(Compression::Bzip2) => refused("bzip2"),
+        Some(compression) => Ok(compression.read(stream)),
+        None => Ok(Box::new(stream)),
     }
 }
 
