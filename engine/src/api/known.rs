@@ -2,21 +2,12 @@
 //! moment, and is never written.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-
 use crate::container::{ContainerRecord, Progress};
-use crate::error::Context;
-use crate::store::{ContainerFolder, ContainerId, Stamp, Store, stamping_time};
+use crate::store::{ContainerFolder, ContainerId, Stamp, Stamps, Store, stamping_time};
 use crate::thread::by_shares;
-
-fn stamp_at(folder: &Path) -> Option<Stamp> {
-    rustix::fs::stat(folder).ok().as_ref().map(Stamp::of)
-}
 
 /// A container, as far as its folder tells.
 #[derive(Debug)]
@@ -68,13 +59,12 @@ impl KnownContainers {
     /// The folder of all of them cannot be read.
     pub fn read(&self, store: &Store) -> crate::Result<Reading> {
         let now = stamping_time();
-        let networks = stamp_at(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
+        let networks = Stamp::of(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
         let networks = Some(networks).filter(|stamp| stamp.is_settled(now));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = store.containers();
-        let place = open(all.folder()).context(|| format!("read {}", all.folder().display()))?;
-        let folders = kept.folders(store, &place, now)?;
-        let looks: Vec<_> = folders.iter().filter_map(|folder| kept.look(&place, folder)).collect();
+        let stamps = Stamps::within(store.containers().folder())?;
+        let folders = kept.folders(store, &stamps, now)?;
+        let looks: Vec<_> = folders.iter().filter_map(|folder| kept.look(&stamps, folder)).collect();
         let changed: Vec<_> = looks.iter().filter(|(.., known)| known.is_none()).collect();
         let mut read = by_shares(&changed, |(folder, stamp, _)| read(folder, *stamp)).into_iter();
         let known = |known: &Option<Arc<Known>>| known.clone().or_else(|| read.next().flatten());
@@ -92,11 +82,11 @@ impl Kept {
     fn folders(
         &mut self,
         store: &Store,
-        place: &OwnedFd,
+        stamps: &Stamps,
         now: Duration,
     ) -> crate::Result<Arc<[ContainerFolder]>> {
         // Before it is read, as below.
-        let stamp = rustix::fs::fstat(place).ok().as_ref().map(Stamp::of);
+        let stamp = stamps.own();
         if let Some((before, folders)) = &self.folders
             && Some(*before) == stamp
         {
@@ -109,17 +99,12 @@ impl Kept {
     }
 
     /// A container's folder at this moment, and what is known of it if that is still so; `None` if it is gone.
-    fn look<'f>(&self, place: &OwnedFd, folder: &'f ContainerFolder) -> Option<Look<'f>> {
+    fn look<'f>(&self, stamps: &Stamps, folder: &'f ContainerFolder) -> Option<Look<'f>> {
         // Before it is read: what changes meanwhile is read again the next time.
-        let status = rustix::fs::statat(place, folder.id.as_str(), AtFlags::empty()).ok()?;
-        let stamp = Stamp::of(&status);
+        let stamp = stamps.of(folder.id.as_str())?;
         let known = self.containers.get(&folder.id).filter(|known| known.stamp == stamp);
         Some((folder, stamp, known.cloned()))
     }
-}
-
-fn open(folder: &Path) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn read(folder: &ContainerFolder, stamp: Stamp) -> Option<Arc<Known>> {

@@ -1,11 +1,7 @@
 //! Containers that are at rest, by the state of their folders: whoever sweeps needs not read their records again. It is no state:
 //! it can be deleted at any moment, and one that is torn has nothing that is right by chance.
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs::{AtFlags, Mode, OFlags};
-
-use super::stamp::{Stamp, stamping_time};
+use super::stamp::{Stamp, Stamps, stamping_time};
 use super::{AT_REST, ContainerFolder, Containers, read_whole, write_without_sync};
 use crate::digest::Digest;
 use crate::error::{Context, Result};
@@ -22,7 +18,7 @@ type Entry = [u8; ENTRY];
 #[derive(Debug)]
 pub struct AtRest {
     containers: Containers,
-    place: OwnedFd,
+    stamps: Stamps,
     /// Entries in order.
     known: Vec<Entry>,
     found: Vec<Entry>,
@@ -44,20 +40,17 @@ impl AtRest {
     /// The folder of containers cannot be opened.
     pub fn read(containers: Containers) -> Result<AtRest> {
         let folder = containers.folder();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = rustix::fs::open(folder, flags, Mode::empty())
-            .context(|| format!("read {}", folder.display()))?;
+        let stamps = Stamps::within(folder)?;
         let entries = |text: &[u8]| text.as_chunks().0.to_vec();
         // What cannot be read is not known.
         let known = read_whole(&folder.join(AT_REST), entries).ok().flatten().unwrap_or_default();
-        Ok(AtRest { containers, place, known, found: Vec::new(), fresh: 0 })
+        Ok(AtRest { containers, stamps, known, found: Vec::new(), fresh: 0 })
     }
 
     /// Looks at a container's folder. What is read of it afterwards is of this state, or of a later one.
     pub fn look(&self, folder: &ContainerFolder) -> FoundFolder {
         let now = stamping_time();
-        let status = rustix::fs::statat(&self.place, folder.id.as_str(), AtFlags::empty());
-        let stamp = status.ok().as_ref().map(Stamp::of).filter(|stamp| stamp.is_settled(now));
+        let stamp = self.stamps.of(folder.id.as_str()).filter(|stamp| stamp.is_settled(now));
         let entry = stamp.and_then(|stamp| Some(entry(&Digest::of_hex(folder.id.as_str())?, stamp)));
         let was_at_rest = entry.is_some_and(|entry| self.known.binary_search(&entry).is_ok());
         FoundFolder { entry, was_at_rest }

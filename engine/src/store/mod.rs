@@ -47,7 +47,7 @@ pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
-pub use stamp::{Stamp, stamping_time};
+pub use stamp::{Stamp, Stamps, stamping_time};
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
 pub use volume_device::VolumeDevice;
 pub use watch::FolderWatch;

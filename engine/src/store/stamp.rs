@@ -1,8 +1,12 @@
 //! Which state of a folder was seen.
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+
+use crate::error::{Context, Result};
 
 /// How old a change must be before what is read after it counts as all there is: kernels before 6.13 stamp changes by their clock's
 /// ticks, of which one may hold several.
@@ -21,16 +25,48 @@ impl Stamp {
     /// Of a folder that nobody has made yet.
     pub const NOWHERE: Stamp = Stamp { inode: 0, changed: Duration::ZERO };
 
-    /// Of a folder with this status.
-    pub fn of(status: &Stat) -> Stamp {
-        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
-        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
-        Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
+    /// Of a folder; `None` if there is none.
+    pub fn of(folder: &Path) -> Option<Stamp> {
+        rustix::fs::stat(folder).ok().map(Stamp::from)
     }
 
     /// Whether nothing more can happen to the folder that leaves it this stamp. `now` is when it was taken, or before.
     pub fn is_settled(self, now: Duration) -> bool {
         now.checked_sub(self.changed).is_some_and(|age| age >= SETTLED)
+    }
+}
+
+impl From<Stat> for Stamp {
+    fn from(status: Stat) -> Stamp {
+        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
+        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
+        Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
+    }
+}
+
+/// A folder of many, each of which is looked at.
+#[derive(Debug)]
+pub struct Stamps(OwnedFd);
+
+impl Stamps {
+    /// Of the folders in this one.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn within(folder: &Path) -> Result<Stamps> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(folder, flags, Mode::empty());
+        opened.map(Stamps).context(|| format!("read {}", folder.display()))
+    }
+
+    /// That of the folder itself.
+    pub fn own(&self) -> Option<Stamp> {
+        rustix::fs::fstat(&self.0).ok().map(Stamp::from)
+    }
+
+    /// That of one in it; `None` if it is gone.
+    pub fn of(&self, name: &str) -> Option<Stamp> {
+        rustix::fs::statat(&self.0, name, AtFlags::empty()).ok().map(Stamp::from)
     }
 }
 
