@@ -35,8 +35,7 @@ pub fn usage_of_all(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Rep
         let records = ContainerRecord::list(store)?;
         let mut volumes = Vec::new();
         for volume in store.volumes().list()? {
-            let users =
-                records.iter().filter(|record| record.options.volumes().any(|name| name == volume.name));
+            let users = records.iter().filter(|record| record.options.has_volume(&volume.name));
             let size = usage(store.maps(), &store.volumes().path(&volume.name)).unwrap_or(0);
             let mut document = volume_document(store, &volume);
             document["UsageData"] = json!({"Size": size, "RefCount": users.count()});

@@ -97,7 +97,7 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     found?;
     let users: Vec<String> = ContainerRecord::list(&daemon.store)?
         .into_iter()
-        .filter(|record| record.options.volumes().any(|known| known == name))
+        .filter(|record| record.options.has_volume(name))
         .map(|record| record.id)
         .collect();
     if !users.is_empty() {

@@ -97,8 +97,7 @@ fn volumes(store: &Store) -> Result<String> {
     let containers = ContainerRecord::list(store)?;
     let mut lines = vec![line(["VOLUME NAME", "LINKS", "SIZE"])];
     for record in store.volumes().list()? {
-        let is_user =
-            |container: &&ContainerRecord| container.options.volumes().any(|name| name == record.name);
+        let is_user = |container: &&ContainerRecord| container.options.has_volume(&record.name);
         let links = containers.iter().filter(is_user).count();
         let size = usage(store.maps(), &store.volumes().path(&record.name))?;
         lines.push(vec![record.name.clone(), links.to_string(), human_size(size)]);

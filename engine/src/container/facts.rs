@@ -140,7 +140,7 @@ impl Facts {
 ///
 /// # Errors
 /// A volume's record is broken.
-pub fn volume_devices(store: &Store, options: &Options) -> Result<BTreeMap<String, VolumeDevice>> {
+fn volume_devices(store: &Store, options: &Options) -> Result<BTreeMap<String, VolumeDevice>> {
     let mut devices = BTreeMap::new();
     for name in options.volumes() {
         devices.extend(store.volumes().device(name)?.map(|device| (name.to_string(), device)));

@@ -9,7 +9,7 @@ use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
 use super::connector::Connector;
-use super::facts::{Facts, are_one, volume_devices};
+use super::facts::{Facts, are_one};
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::overlay::Overlay;
@@ -42,8 +42,8 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     check_sources(&record.options)?;
     let root = RootFolders::make(store, folder, record)?;
     let is_users = store.maps().is_some();
-    fill_volumes(store, &folder.id, &record.options, &root)?;
     let mut facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
+    fill_volumes(store, &folder.id, &record.options, &facts, &root)?;
     let mut notes = Vec::new();
     let rootless = Rootless::of(store).filter(|_| !record.options.network.names().is_empty());
     let namespaces = rootless.map(|rootless| rootless.provide(store, &mut notes)).transpose()?;
@@ -109,12 +109,17 @@ fn check_sources(options: &Options) -> Result<()> {
 }
 
 /// A volume that is empty begins with what the image has at its place.
-fn fill_volumes(store: &Store, own: &ContainerId, options: &Options, root: &RootFolders) -> Result<()> {
-    let devices = volume_devices(store, options)?;
+fn fill_volumes(
+    store: &Store,
+    own: &ContainerId,
+    options: &Options,
+    facts: &Facts,
+    root: &RootFolders,
+) -> Result<()> {
     for mount in &options.mounts {
         let MountSource::Volume { name, copies, .. } = &mount.source else { continue };
         let copy = |folder: &Path| root.copy_out(store, &mount.destination, folder);
-        match devices.get(name) {
+        match facts.volume_devices.get(name) {
             Some(VolumeDevice::Bind { path, .. }) => {
                 let named = || format!("volume {name}: its folder {}", path.display());
                 let is_empty = std::fs::read_dir(path).context(named)?.next().is_none();
@@ -143,7 +148,7 @@ fn fill_volumes(store: &Store, own: &ContainerId, options: &Options, root: &Root
 fn refuse_shared(store: &Store, own: &ContainerId, name: &str) -> Result<()> {
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let has_it = folder.id != *own && record.options.volumes().any(|known| known == name);
+        let has_it = folder.id != *own && record.options.has_volume(name);
         if has_it && Status::of(store, &folder).is_ok_and(|status| status.is_alive()) {
             return Err(Error::conflict(format!(
                 "volume {name}: type=tmpfs is for one container at a time, and {} runs with it: stop that, or take a volume on disk",

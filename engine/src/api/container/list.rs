@@ -228,9 +228,8 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
         })
     };
     let mounts = || record.options.mounts.iter();
-    let is_mounted = |value: &str| {
-        record.options.volumes().any(|name| name == value) || mounts().any(|mount| mount.destination == value)
-    };
+    let is_mounted =
+        |value: &str| record.options.has_volume(value) || mounts().any(|mount| mount.destination == value);
     filters.any("name", |value| is_named(&record.name, value))
         && filters.any("id", |value| record.id.starts_with(value))
         && filters.any("status", |value| status.name() == value)
