@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tz::TimeZone;
 
 /// Nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,6 +64,47 @@ pub fn parse_rfc3339(text: &str) -> Option<Moment> {
     u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
 }
 
+/// The moment of a date in one of Docker's forms; `None` if it is none since 1970. Without a time it begins there, without minutes or seconds
+/// they are zero, and without a zone it is that of this place.
+pub fn parse_date(text: &str) -> Option<Moment> {
+    parse_date_at(text, offset_here)
+}
+
+/// The same where clocks are ahead by so many seconds at a moment as `offset` tells.
+fn parse_date_at(text: &str, offset: impl Fn(i64) -> i64) -> Option<Moment> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let zone = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(zone);
+    let time = match time.strip_prefix('T') {
+        None if time.is_empty() => "00:00:00".to_string(),
+        None => return None,
+        Some(time) => match time.len() {
+            2 => format!("{time}:00:00"),
+            5 => format!("{time}:00"),
+            _ => time.to_string(),
+        },
+    };
+    if !zone.is_empty() {
+        return parse_rfc3339(&format!("{date}T{time}{zone}"));
+    }
+    let Moment(here) = parse_rfc3339(&format!("{date}T{time}Z"))?;
+    let seconds = i64::try_from(here / 1_000_000_000).ok()?;
+    // The difference at this moment, and not at the one of that name in another zone.
+    let ahead = offset(seconds - offset(seconds));
+    let since = i64::try_from(here).ok()?.checked_sub(ahead.checked_mul(1_000_000_000)?)?;
+    u64::try_from(since).ok().map(Moment)
+}
+
+/// By how many seconds the clocks of this place are ahead, as `TZ` or /etc/localtime tells; nobody's word is UTC.
+fn offset_here(seconds: i64) -> i64 {
+    let zone = match std::env::var("TZ") {
+        Ok(zone) => TimeZone::from_posix_tz(&zone),
+        Err(_) => TimeZone::local(),
+    };
+    let offset = zone.ok().and_then(|zone| Some(zone.find_local_time_type(seconds).ok()?.ut_offset()));
+    offset.map_or(0, i64::from)
+}
+
 /// The moment that HTTP writes as `Wed, 21 Oct 2015 07:28:00 GMT`; `None` if it is none since 1970.
 pub fn parse_http(text: &str) -> Option<SystemTime> {
     const MONTHS: [&str; 12] =
@@ -86,6 +128,28 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_have_dockers_forms() {
+        let of = |text| parse_date_at(text, |_| 7200).map(|Moment(moment)| moment / 1_000_000_000);
+        assert_eq!(of("2000-01-02"), Some(946_771_200 - 7200));
+        assert_eq!(of("2000-01-02Z"), Some(946_771_200));
+        assert_eq!(of("2000-01-02+01:00"), Some(946_771_200 - 3600));
+        assert_eq!(of("2000-01-02T03"), Some(946_771_200 + 3600));
+        assert_eq!(of("2000-01-02T03:04"), Some(946_771_200 + 3840));
+        assert_eq!(of("2000-01-02T03:04:05.5"), Some(946_771_200 + 3845));
+        assert_eq!(of("2000-01-02T03:04-01:00"), Some(946_771_200 + 4 * 3600 + 240));
+        for wrong in
+            ["2000-01", "2000-01-02 03:04", "2000-01-02T", "2000-01-02T3", "2000-13-02", "1970-01-01"]
+        {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        // Clocks are put forward meanwhile.
+        let offset = |seconds: i64| if seconds < 946_771_200 { 0 } else { 3600 };
+        let of = |text| parse_date_at(text, offset).map(|Moment(moment)| moment / 1_000_000_000);
+        assert_eq!(of("2000-01-01T23:00"), Some(946_767_600));
+        assert_eq!(of("2000-01-02T02:00"), Some(946_774_800));
+    }
 
     #[test]
     fn http_has_its_own_form() {

@@ -14,7 +14,7 @@ use crate::container::log::{Line, LogReader, Stream, Tail};
 use crate::container::{Reader, open_log, show_log};
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
-use crate::time::{Moment, parse_rfc3339, rfc3339};
+use crate::time::{Moment, parse_date, rfc3339};
 
 /// Lines on their way to a client: many of them with one write.
 struct Selection<W> {
@@ -92,10 +92,10 @@ fn open(folder: &ContainerFolder, record: &ContainerRecord, follow: bool) -> Out
     })
 }
 
-/// Seconds since 1970 with nanoseconds behind a dot, or RFC 3339.
+/// Seconds since 1970 with nanoseconds behind a dot, or a date: clients pass on what stands in a filter.
 pub fn moment(text: Option<&str>) -> Outcome<Option<Moment>> {
     let Some(text) = text else { return Ok(None) };
-    if let Some(moment) = parse_rfc3339(text) {
+    if let Some(moment) = parse_date(text) {
         return Ok(Some(moment));
     }
     let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
@@ -151,6 +151,7 @@ mod tests {
         let of = |text| moment(Some(text)).unwrap().unwrap().0;
         assert_eq!((of("1795898039"), of("1.5"), of("0")), (1_795_898_039_000_000_000, 1_500_000_000, 0));
         assert_eq!(of("1.000000001"), 1_000_000_001);
+        assert_eq!(of("1970-01-02Z"), 86_400_000_000_000);
         for wrong in ["x", "-1", "1.x", "99999999999999999999"] {
             assert!(moment(Some(wrong)).is_err(), "{wrong}");
         }
