@@ -11,7 +11,6 @@ mod wording;
 pub use action::SCRIPTS;
 pub use compile::{Images, Wishes, compile};
 pub use scope::EPOCH;
-
 pub use step::{
     Action, Archives, Base, BaseImage, CopySource, CopyStep, Graph, Origin, RunStep, Stage, Step, StepMount,
 };
