@@ -75,8 +75,7 @@ impl Facts {
         let mut containers = Vec::new();
         for record in ContainerRecord::list(store)? {
             let interfaces = interfaces(store, &record.id)?;
-            let settings = NetworkSettings::of(&record, &interfaces, &named);
-            let endpoints = settings.networks;
+            let endpoints = NetworkSettings::of(&record, &interfaces, &named).networks;
             containers.push((record, endpoints));
         }
         Ok(Facts { networks: found, containers })
