@@ -280,6 +280,7 @@ registry:
 	@if command -v docker-registry >/dev/null || [ -x $(REGISTRY)/usr/bin/docker-registry ] || ! command -v apt-get >/dev/null; then exit 0; fi
 	folder=$$(mktemp -d)
 	trap 'rm -rf "$$folder"' EXIT
+	mkdir -p $(REGISTRY)
 	cd "$$folder"
 	apt-get download -q docker-registry || { apt-get update -q; apt-get download -q docker-registry; }
 	dpkg -x docker-registry_*.deb $(REGISTRY)
