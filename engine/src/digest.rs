@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +15,18 @@ use crate::error::Error;
 pub struct Digest([u8; 32]);
 
 const ALGORITHM: &str = "sha256:";
+
+/// What each hex digit is worth; 255 for what is none. Lists read thousands of digests.
+const VALUES: [u8; 256] = {
+    let (mut values, mut value) = ([255; 256], 0);
+    while value < 16 {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl Digest {
     /// Of these bytes.
@@ -28,7 +41,7 @@ impl Digest {
 
     /// The 64 hex digits, which are the name of a file.
     pub fn hex(&self) -> String {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
         let mut digits = String::with_capacity(2 * self.0.len());
         for byte in self.0 {
             digits.push(digit(byte >> 4));
@@ -39,20 +52,15 @@ impl Digest {
 
     /// From 64 hex digits in lower case.
     pub fn of_hex(text: &str) -> Option<Digest> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            *byte = value(pair[0])? << 4 | value(pair[1])?;
-        }
-        Some(Digest(bytes))
+        let (pairs, []) = text.as_bytes().as_chunks() else { return None };
+        let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+        let mut wrong = 0;
+        let bytes = pairs.map(|[high, low]| {
+            let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
+            wrong |= high | low;
+            high << 4 | low
+        });
+        (wrong < 16).then_some(Digest(bytes))
     }
 }
 
@@ -86,8 +94,21 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(DigestText)
+    }
+}
+
+struct DigestText;
+
+impl Visitor<'_> for DigestText {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{ALGORITHM}` and 64 hex digits in lower case")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -1,26 +1,40 @@
 //! Tables for people.
 
+use std::borrow::Cow;
+use std::iter::repeat_n;
+
 use crate::message;
 
 /// Lines of cells, each column as wide as its widest cell.
 pub fn columns(lines: &[Vec<String>]) -> String {
-    let lines: Vec<Vec<_>> =
-        lines.iter().map(|line| line.iter().map(|cell| message::line(cell)).collect()).collect();
-    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..count).map(width).collect();
-    let mut text = String::new();
-    for cells in &lines {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(&widths) {
-            line += &format!("{cell:<width$}   ");
+    let mut widths = Vec::new();
+    let mut texts = Vec::with_capacity(lines.len());
+    for line in lines {
+        let cells: Vec<(Cow<'_, str>, usize)> = line.iter().map(|cell| measured(cell)).collect();
+        widths.resize(widths.len().max(cells.len()), 0);
+        for ((_, letters), width) in cells.iter().zip(&mut widths) {
+            *width = (*width).max(*letters);
         }
-        text += line.trim_end();
+        texts.push(cells);
+    }
+    let mut text = String::with_capacity(texts.len() * (widths.iter().sum::<usize>() + 3 * widths.len()));
+    for cells in &texts {
+        let begin = text.len();
+        for ((cell, letters), width) in cells.iter().zip(&widths) {
+            text += cell;
+            text.extend(repeat_n(' ', width - letters + 3));
+        }
+        text.truncate(begin + text[begin..].trim_end().len());
         text.push('\n');
     }
     text
+}
+
+/// A cell as it is shown, and how many letters that has.
+fn measured(cell: &str) -> (Cow<'_, str>, usize) {
+    let shown = message::line(cell);
+    let letters = if shown.is_ascii() { shown.len() } else { shown.chars().count() };
+    (shown, letters)
 }
 
 /// The beginning of a text of more letters than this.
