@@ -69,4 +69,4 @@ pub use signals::ForwardedSignals;
 pub use start::{start, start_heard};
 pub use stdio::{Stdio, occupy_stdio};
 pub use update::{Changes, update};
-pub use wait::wait;
+pub use wait::{Waiting, wait};

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
-use crate::state::Root;
+use crate::state::{Record, Root};
 use crate::sys::process_end::code_of_collected;
 
 /// Waits until the container has ended. The result is its program's exit status, or 128 + the signal that ended it.
@@ -18,21 +18,48 @@ use crate::sys::process_end::code_of_collected;
 /// # Errors
 /// There is no such container, or it has ended with a status that only its parent knows.
 pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
-    let record = root.find(id)?.load()?;
-    let unknown = || {
-        let text = format!("container {id} has ended, with a status that only its parent was told");
-        Error::of(Kind::Status, text)
-    };
-    let Some(process) = record.open_process()? else {
-        return record.exit_code_of_zombie()?.map(status).ok_or_else(unknown);
-    };
-    poll_for_end(&process)?;
-    // The zombie has the status until the parent collects it; the pidfd has it only after that.
-    let code = match record.exit_code_of_zombie()? {
-        None => code_of_collected(&process),
-        code => code,
-    };
-    code.map(status).ok_or_else(unknown)
+    Waiting::begin(root, id)?.end()
+}
+
+/// A container whose end is waited for: from now on its status is not lost, where the kernel tells it to others than the parent.
+#[derive(Debug)]
+pub struct Waiting {
+    record: Record,
+    /// `None` if it has ended already.
+    process: Option<OwnedFd>,
+}
+
+impl Waiting {
+    /// Opens the container's first process.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn begin(root: &Root, id: &ContainerId) -> Result<Waiting> {
+        let record = root.find(id)?.load()?;
+        let process = record.open_process()?;
+        Ok(Waiting { record, process })
+    }
+
+    /// Waits, as [`wait`] does.
+    ///
+    /// # Errors
+    /// It has ended with a status that only its parent knows.
+    pub fn end(self) -> Result<u8> {
+        let Waiting { record, process } = self;
+        if let Some(process) = &process {
+            poll_for_end(process)?;
+        }
+        // The zombie has the status until the parent collects it; the pidfd has it only after that.
+        let code = match record.exit_code_of_zombie()? {
+            None => process.as_ref().and_then(code_of_collected),
+            code => code,
+        };
+        code.map(status).ok_or_else(|| {
+            let text =
+                format!("container {} has ended, with a status that only its parent was told", record.id);
+            Error::of(Kind::Status, text)
+        })
+    }
 }
 
 /// Converts a status of wait(2) into the one that a shell shows.

@@ -181,7 +181,11 @@ fn begin_program(
             Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
             note_start(&monitored.store, &monitored.record);
         }
-        Beginning::Adopt => watch.is_started = true,
+        Beginning::Adopt => {
+            watch.is_started = true;
+            // The command that started this monitor, which waits for that.
+            drop(watch.clients.remove(0));
+        }
     }
     Ok(())
 }

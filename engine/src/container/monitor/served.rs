@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread::JoinHandle;
 
+use pillbox::container::Waiting;
 use pillbox::{Container, Root, Stdio};
 
 use super::Monitored;
@@ -89,8 +90,8 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
 pub fn find(monitored: &Monitored, folder: &Path) -> Result<Served> {
     let root = Root::at(&monitored.store.place().runtime);
     let container = Container::open(&root, monitored.folder.id.as_str())?;
-    let again = Container::open(&root, monitored.folder.id.as_str())?;
-    let waiting = std::thread::Builder::new().spawn(move || again.wait());
+    let waiting = Waiting::begin(&root, &pillbox::ContainerId::new(container.id())?)?;
+    let waiting = std::thread::Builder::new().spawn(move || waiting.end());
     let waiting = Some(waiting.context(|| "a thread that waits for the container")?);
     let outputs = match monitored.record.options.streams.terminal {
         true => Vec::new(),

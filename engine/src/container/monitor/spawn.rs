@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
@@ -24,12 +25,19 @@ pub fn start_monitor(store: &Store, own: Own) -> Result<UnixStream> {
     spawn(store, &folder.id, &record, lock, Beginning::Make)
 }
 
-/// Starts a monitor for a container that runs and whose own was killed.
+/// How long a monitor may take until it has a container in its hands.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts a monitor for a container that runs and whose own was killed. How the container ends from now on is recorded.
 ///
 /// # Errors
 /// It cannot be started.
 pub fn adopt(store: &Store, folder: &ContainerFolder, record: &ContainerRecord, lock: Lock) -> Result<()> {
-    spawn(store, &folder.id, record, lock, Beginning::Adopt).map(drop)
+    let mut monitor = spawn(store, &folder.id, record, lock, Beginning::Adopt)?;
+    // It closes its end when it has found the container, or that it is gone. Somebody who stops it keeps nobody waiting.
+    let _ = monitor.set_read_timeout(Some(PATIENCE));
+    let _ = std::io::copy(&mut monitor, &mut std::io::sink());
+    Ok(())
 }
 
 /// Starts a monitor for a container that is to be started again, and whose own was killed before it did.
