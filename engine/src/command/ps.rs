@@ -1,7 +1,5 @@
 //! ps: which containers there are.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled, is_named};
@@ -10,11 +8,11 @@ use super::table::{columns, human_size, shortened};
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, say, whole};
 use crate::container::{
-    ContainerRecord, ExposedPort, Health, HealthState, NetworkMode, Published, Status, Swept,
-    arguments as program, disk_usage, exposed_ports, published, span,
+    ContainerRecord, Health, HealthState, NetworkMode, Progress, Published, Status, Summary, Swept,
+    disk_usage, published, span,
 };
 use crate::error::{Error, Kind, Result};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, ContainerId, Rest, Store, Summaries};
 use crate::thread::by_shares;
 use crate::time::{Moment, rfc3339};
 
@@ -67,14 +65,24 @@ const HEADS: &Heads = &[
 ];
 
 struct Row {
+    id: ContainerId,
     /// Sorting moves rows.
-    record: Box<ContainerRecord>,
+    summary: Box<Summary>,
     status: Status,
     /// As Docker shows them: `0.0.0.0:8080->80/tcp`, or `80/tcp` of one that is only exposed.
     ports: Vec<String>,
     health: Option<HealthState>,
     /// Bytes of the disk, if somebody wants to see them.
     size: u64,
+    /// Of one at rest, and whether its summary is not known in this state.
+    rest: Option<(Rest, Freshness)>,
+}
+
+/// Where a summary comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Freshness {
+    Known,
+    Read,
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -134,112 +142,125 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
     for row in rows {
-        row.size = match store.containers().find(&row.record.id).and_then(|folder| disk_usage(store, &folder))
-        {
-            // It has just gone.
-            Err(error) if error.kind() == Kind::NotFound => 0,
-            size => size?,
-        };
+        row.size =
+            match store.containers().find(row.id.as_str()).and_then(|folder| disk_usage(store, &folder)) {
+                // It has just gone.
+                Err(error) if error.kind() == Kind::NotFound => 0,
+                size => size?,
+            };
     }
     Ok(())
 }
 
 /// The newest first.
 fn rows(store: &Store, swept: &[Swept], all: bool) -> Vec<Row> {
-    let rows = by_shares(swept, |swept| row(store, swept, all));
+    let wanted: Vec<&Swept> = swept.iter().filter(|swept| all || !swept.is_at_rest).collect();
+    let summaries = Summaries::read(&store.containers());
+    let rows = by_shares(&wanted, |swept| match known(store, &summaries, swept) {
+        None => read(store, swept).filter(|row| all || row.status.is_alive()),
+        row => row,
+    });
     let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
+    if all {
+        summaries.keep(rows.iter().filter_map(noted).collect());
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.summary.created));
     rows
 }
 
-/// `None` of one that is not wanted, is gone meanwhile, or was never complete.
-fn row(store: &Store, swept: &Swept, all: bool) -> Option<Row> {
-    let Swept { folder, progress, is_at_rest } = swept;
-    if *is_at_rest && !all {
-        return None;
-    }
-    let status = match progress {
-        Some(progress) => Status::from(store, folder, progress.clone()),
-        None => Status::of(store, folder),
-    };
-    let status = whole(folder, status).filter(|status| all || status.is_alive())?;
+/// What is kept of a row for the next list.
+fn noted(row: &Row) -> Option<(Rest, Option<Vec<u8>>)> {
+    let (rest, freshness) = row.rest?;
+    let text = (freshness == Freshness::Read).then(|| serde_json::to_vec(&row.summary));
+    Some((rest, text.transpose().ok()?))
+}
+
+/// That of one at rest whose summary is known.
+fn known(store: &Store, summaries: &Summaries, swept: &Swept) -> Option<Row> {
+    let rest = swept.rest?;
+    let summary: Summary = serde_json::from_slice(summaries.find(&rest)?).ok()?;
+    let status = Status::from(store, &swept.folder, summary.progress.clone()).ok()?;
+    Some(Row {
+        id: swept.folder.id.clone(),
+        summary: Box::new(summary),
+        status,
+        ports: Vec::new(),
+        health: None,
+        size: 0,
+        rest: Some((rest, Freshness::Known)),
+    })
+}
+
+/// `None` of one that is gone meanwhile, or was never complete.
+fn read(store: &Store, swept: &Swept) -> Option<Row> {
+    let Swept { folder, progress, is_at_rest: _, rest } = swept;
+    let progress = progress.clone().or_else(|| whole(folder, Progress::read(folder)))?;
+    let status = whole(folder, Status::from(store, folder, progress.clone()))?;
     let Some(Some(record)) = whole(folder, ContainerRecord::read(folder)) else {
         if ContainerRecord::is_there(folder) {
             say(&format!("warning: {}", ContainerRecord::torn(folder)));
         }
         return None;
     };
-    let ports = if status.is_alive() { whole(folder, ports(store, folder, &record)) } else { None };
+    let ports = if status.is_alive() { whole(folder, published_ports(store, folder, &record)) } else { None };
     let health = if status.is_alive() { whole(folder, Health::of(folder, &record)) } else { None };
+    let has_own = !matches!(record.options.network.mode, NetworkMode::Host | NetworkMode::Container(_));
+    let summary = Box::new(Summary::of(record, progress));
     Some(Row {
-        record: Box::new(record),
+        id: folder.id.clone(),
+        ports: ports
+            .map(|ports| shown_ports(&ports, if has_own { &summary.exposed } else { &[] }))
+            .unwrap_or_default(),
+        summary,
+        // What has been started since was never at rest with these.
+        rest: rest.filter(|_| !status.is_alive()).map(|rest| (rest, Freshness::Read)),
         status,
-        ports: ports.unwrap_or_default(),
         health: health.flatten().map(|health| health.state),
         size: 0,
     })
 }
 
-fn ports(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Vec<String>> {
+fn published_ports(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: &ContainerRecord,
+) -> Result<Vec<Published>> {
     let network = &record.options.network;
-    let has_own = !matches!(network.mode, NetworkMode::Host | NetworkMode::Container(_));
-    // An image may say what is none.
-    let mut exposed = match has_own {
-        true => exposed_ports(&record.execution, network).unwrap_or_default(),
-        false => BTreeSet::new(),
-    };
-    let published = match network.published.is_empty() && !network.publish_all {
-        true => Vec::new(),
-        false => published(store, folder)?,
-    };
+    match network.published.is_empty() && !network.publish_all {
+        true => Ok(Vec::new()),
+        false => published(store, folder),
+    }
+}
+
+/// Published ports, then those that are only exposed.
+fn shown_ports(published: &[Published], exposed: &[String]) -> Vec<String> {
     let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);
-    exposed.retain(|port| published.iter().all(|one| inside(one) != port.to_string()));
-    let exposed = exposed.iter().map(ExposedPort::to_string);
-    Ok(published.iter().map(Published::to_string).chain(exposed).collect())
+    let exposed = exposed.iter().filter(|port| published.iter().all(|one| inside(one) != **port));
+    published.iter().map(Published::to_string).chain(exposed.cloned()).collect()
 }
 
 fn is_wanted(row: &Row, filters: &Filters) -> bool {
-    let Row { record, status, health, .. } = row;
+    let Row { id, summary, status, health, .. } = row;
     let exited = match status {
         Status::Exited(exit) => Some(exit.status.to_string()),
         _ => None,
     };
-    let networks = networks(record);
-    let is_mounted = |value: &str| {
-        record.options.has_volume(value)
-            || record.options.mounts.iter().any(|mount| mount.destination == value)
-    };
-    let image = record.image.as_str();
-    let is_published =
-        |wanted: &str| record.options.network.published.iter().any(|port| overlap(port, wanted));
-    let is_exposed = |wanted: &str| {
-        let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
-        exposed.iter().any(|port| overlap(&port.to_string(), wanted))
-    };
-    filters.any("name", |value| is_named(&record.name, value))
-        && filters.any("id", |value| record.id.starts_with(value))
+    let is_one = |all: &[String], value: &str| all.iter().any(|one| one == value);
+    let is_mounted = |value: &str| is_one(&summary.volumes, value) || is_one(&summary.destinations, value);
+    let image = summary.image.as_str();
+    let is_published = |wanted: &str| summary.published.iter().any(|port| overlap(port, wanted));
+    let is_exposed = |wanted: &str| summary.exposed.iter().any(|port| overlap(port, wanted));
+    filters.any("name", |value| is_named(&summary.name, value))
+        && filters.any("id", |value| id.as_str().starts_with(value))
         && filters.any("status", |value| status.name() == value)
         && filters.any("exited", |value| exited.as_deref() == Some(value))
         && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
-        && filters.all("label", |value| is_labelled(&record.options.labels, value))
+        && filters.all("label", |value| is_labelled(&summary.labels, value))
         && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
         && filters.any("volume", is_mounted)
-        && filters.any("network", |value| networks.iter().any(|name| name == value))
+        && filters.any("network", |value| is_one(&summary.networks, value))
         && filters.any("publish", is_published)
         && filters.any("expose", |value| is_exposed(value) || is_published(value))
-}
-
-/// The names of its networks, or of what it has instead.
-fn networks(record: &ContainerRecord) -> Vec<String> {
-    let connections = record.options.network.connections();
-    match &record.options.network.mode {
-        NetworkMode::None => vec!["none".to_string()],
-        NetworkMode::Host => vec!["host".to_string()],
-        NetworkMode::Container(name) => vec![name.clone()],
-        NetworkMode::Default | NetworkMode::Named(_) => {
-            connections.into_iter().map(|connection| connection.network).collect()
-        }
-    }
 }
 
 /// Whether ports of a container, as a flag publishes them or an image exposes them, are among those of a filter.
@@ -291,40 +312,39 @@ impl Neighbours {
     }
 
     fn accept(&self, row: &Row) -> bool {
-        let created = row.record.created;
+        let created = row.summary.created;
         self.before.iter().all(|limit| created < *limit) && self.since.iter().all(|limit| created > *limit)
     }
 }
 
 fn id(row: &Row, whole: bool) -> &str {
-    if whole { &row.record.id } else { &row.record.id[..12] }
+    if whole { row.id.as_str() } else { row.id.short() }
 }
 
 /// What the table shows, in its order.
 fn cells(row: &Row, whole: bool, now: Moment) -> [String; 7] {
-    let Row { record, status, ports, health, size: _ } = row;
+    let Row { summary, status, ports, health, .. } = row;
     let health = match health {
-        None => String::new(),
-        Some(HealthState::Starting) => " (health: starting)".to_string(),
-        Some(state) => format!(" ({})", state.name()),
+        None => "",
+        Some(HealthState::Starting) => " (health: starting)",
+        Some(state) => &format!(" ({})", state.name()),
     };
-    let command = program(&record.execution, &record.options).unwrap_or_default().join(" ");
-    let command = if whole { command } else { shortened(&command, 20) };
-    let age = std::time::Duration::from_nanos(now.0.saturating_sub(record.created.0));
+    let command = if whole { summary.command.clone() } else { shortened(&summary.command, 20) };
+    let age = std::time::Duration::from_nanos(now.0.saturating_sub(summary.created.0));
     [
         id(row, whole).to_string(),
-        record.image.clone(),
+        summary.image.clone(),
         // Line ends and a terminal's commands are shown, not obeyed.
         format!("{command:?}"),
-        format!("{} ago", span(age)),
-        status.sentence(now) + &health,
+        span(age) + " ago",
+        status.sentence(now) + health,
         ports.join(", "),
-        record.name.clone(),
+        summary.name.clone(),
     ]
 }
 
 fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status, ports: _, health: _, size } = row;
+    let Row { summary, status, size, .. } = row;
     let [id, image, command, created, sentence, ports, name] = cells(row, whole, now);
     json!({
         "ID": id,
@@ -335,13 +355,13 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "State": status.name(),
         "Ports": ports,
         "Names": name,
-        "Networks": networks(record).join(","),
+        "Networks": summary.networks.join(","),
         "Size": human_size(*size),
-        "CreatedAt": rfc3339(record.created),
-        "Mounts": record.options.mounts.iter().map(|mount| mount.destination.as_str()).collect::<Vec<_>>().join(","),
-        "LocalVolumes": record.options.volumes().count().to_string(),
+        "CreatedAt": rfc3339(summary.created),
+        "Mounts": summary.destinations.join(","),
+        "LocalVolumes": summary.volumes.len().to_string(),
         // Those of the image are shown by inspect.
-        LABELS: record.options.labels,
-        "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
+        LABELS: summary.labels,
+        "Labels": summary.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
     })
 }

@@ -17,6 +17,7 @@ use crate::store::{
     Broken, CONTAINER_RECORD as RECORD, ContainerFolder, Lock, REMEDY, Sharing, Store, read_whole,
     write_without_sync,
 };
+use crate::thread::by_shares;
 use crate::time::Moment;
 
 /// What was asked for: `container.json`.
@@ -158,7 +159,8 @@ impl ContainerRecord {
     /// The folder cannot be read.
     pub fn list(store: &Store) -> Result<Vec<ContainerRecord>> {
         let folders = store.containers().list()?;
-        Ok(folders.iter().filter_map(|folder| ContainerRecord::read(folder).ok().flatten()).collect())
+        let records = by_shares(&folders, |folder| ContainerRecord::read(folder).ok().flatten());
+        Ok(records.into_iter().flatten().collect())
     }
 
     /// The layers that containers are made of.

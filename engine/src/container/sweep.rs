@@ -7,7 +7,7 @@ use super::pause::go_on;
 use super::record::{ContainerRecord, Progress, is_stopped};
 use super::status::Status;
 use crate::error::{Context, Error, Result};
-use crate::store::{AtRest, ContainerFolder, Lock, Sharing, Store};
+use crate::store::{AtRest, ContainerFolder, Lock, Rest, Sharing, Store};
 
 /// Puts away what killed commands have left: containers that were never complete, or that end with their command. What has ended
 /// unseen is recorded, and started again if that is wanted. What cannot be put away is told, and keeps nobody from the rest.
@@ -32,10 +32,10 @@ pub fn sweep(store: &Store, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Swept>> 
         });
         let is_at_rest = matches!(swept, AsFound::AtRest(_));
         if is_at_rest {
-            at_rest.note(found);
+            at_rest.note(&found);
         }
         let (AsFound::AtRest(progress) | AsFound::Changing(progress)) = swept;
-        all.push(Swept { folder, progress, is_at_rest });
+        all.push(Swept { folder, progress, is_at_rest, rest: found.rest.filter(|_| is_at_rest) });
     }
     at_rest.keep();
     store.containers().sweep().unwrap_or_else(|error| warn(&error));
@@ -59,6 +59,8 @@ pub struct Swept {
     pub progress: Option<Progress>,
     /// Whether it is complete, and has ended or was never started.
     pub is_at_rest: bool,
+    /// In which state, if nothing more can happen in it: what is read of the container from now on is of that state or a later one.
+    pub rest: Option<Rest>,
 }
 
 /// The same for one container.

@@ -2,33 +2,58 @@
 //! it can be deleted at any moment, and one that is torn has nothing that is right by chance.
 
 use super::stamp::{Stamp, Stamps, stamping_time};
-use super::{AT_REST, ContainerFolder, Containers, read_whole, write_without_sync};
+use super::{AT_REST, ContainerFolder, Containers, SUMMARIES, read_whole, write_without_sync};
 use crate::digest::Digest;
-use crate::error::{Context, Result};
+use crate::error::Result;
 
 /// How many containers that are not noted yet, or are no longer at rest, are worth writing the file; fewer are worth none.
 const WORTH_WRITING: usize = 32;
 
 /// Digest, inode, seconds and nanoseconds.
-const ENTRY: usize = 32 + 8 + 8 + 8;
+pub(super) const REST: usize = 32 + 8 + 8 + 8;
 
-type Entry = [u8; ENTRY];
+/// A container at rest, in the state of its folder in which it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rest([u8; REST]);
+
+impl Rest {
+    fn of(id: &Digest, stamp: Stamp) -> Rest {
+        let mut rest = [0; REST];
+        rest[..32].copy_from_slice(id.as_bytes());
+        rest[32..40].copy_from_slice(&stamp.inode.to_be_bytes());
+        rest[40..48].copy_from_slice(&stamp.changed.as_secs().to_be_bytes());
+        rest[48..].copy_from_slice(&u64::from(stamp.changed.subsec_nanos()).to_be_bytes());
+        Rest(rest)
+    }
+
+    /// As files have it, in whose order it is.
+    pub(super) fn as_bytes(&self) -> &[u8; REST] {
+        &self.0
+    }
+}
+
+impl From<[u8; REST]> for Rest {
+    fn from(bytes: [u8; REST]) -> Rest {
+        Rest(bytes)
+    }
+}
 
 /// What is known of containers at rest, and what is found now.
 #[derive(Debug)]
 pub struct AtRest {
     containers: Containers,
     stamps: Stamps,
-    /// Entries in order.
-    known: Vec<Entry>,
-    found: Vec<Entry>,
+    /// In order.
+    known: Vec<[u8; REST]>,
+    found: Vec<[u8; REST]>,
     fresh: usize,
 }
 
 /// A container's folder in the state in which it was found.
 #[derive(Debug)]
 pub struct FoundFolder {
-    entry: Option<Entry>,
+    /// The state, if nothing more can happen in it.
+    pub rest: Option<Rest>,
     /// Whether it was at rest in that state.
     pub was_at_rest: bool,
 }
@@ -51,15 +76,15 @@ impl AtRest {
     pub fn look(&self, folder: &ContainerFolder) -> FoundFolder {
         let now = stamping_time();
         let stamp = self.stamps.of(folder.id.as_str()).filter(|stamp| stamp.is_settled(now));
-        let entry = stamp.and_then(|stamp| Some(entry(&Digest::of_hex(folder.id.as_str())?, stamp)));
-        let was_at_rest = entry.is_some_and(|entry| self.known.binary_search(&entry).is_ok());
-        FoundFolder { entry, was_at_rest }
+        let rest = stamp.and_then(|stamp| Some(Rest::of(&Digest::of_hex(folder.id.as_str())?, stamp)));
+        let was_at_rest = rest.is_some_and(|rest| self.known.binary_search(&rest.0).is_ok());
+        FoundFolder { rest, was_at_rest }
     }
 
     /// Notes that a container was at rest in this state.
-    pub fn note(&mut self, found: FoundFolder) {
-        self.fresh += usize::from(found.entry.is_some() && !found.was_at_rest);
-        self.found.extend(found.entry);
+    pub fn note(&mut self, found: &FoundFolder) {
+        self.fresh += usize::from(found.rest.is_some() && !found.was_at_rest);
+        self.found.extend(found.rest.map(|rest| rest.0));
     }
 
     /// Writes what was found, if that is worth it.
@@ -68,21 +93,15 @@ impl AtRest {
         if self.fresh.max(stale) < WORTH_WRITING {
             return;
         }
-        let path = self.containers.folder().join(AT_REST);
+        let folder = self.containers.folder();
         self.found.sort_unstable();
         // On a full disk, or if another command sweeps at the same moment, the next one tries again.
-        let _ = match self.found.len() < WORTH_WRITING {
-            true => std::fs::remove_file(&path).context(|| path.display().to_string()),
-            false => write_without_sync(&path, self.found.as_flattened()),
-        };
+        if self.found.len() >= WORTH_WRITING {
+            let _ = write_without_sync(&folder.join(AT_REST), self.found.as_flattened());
+            return;
+        }
+        for name in [AT_REST, SUMMARIES] {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
     }
-}
-
-fn entry(id: &Digest, stamp: Stamp) -> Entry {
-    let mut entry = [0; ENTRY];
-    entry[..32].copy_from_slice(id.as_bytes());
-    entry[32..40].copy_from_slice(&stamp.inode.to_be_bytes());
-    entry[40..48].copy_from_slice(&stamp.changed.as_secs().to_be_bytes());
-    entry[48..].copy_from_slice(&u64::from(stamp.changed.subsec_nanos()).to_be_bytes());
-    entry
 }

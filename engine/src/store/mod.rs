@@ -22,6 +22,7 @@ mod network;
 mod place;
 mod removal;
 mod stamp;
+mod summaries;
 mod version;
 mod volume;
 mod volume_device;
@@ -32,7 +33,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
-pub use at_rest::AtRest;
+pub use at_rest::{AtRest, Rest};
 pub use batch::{BlobBatch, CompleteBlob, NamelessBlob};
 pub use blob::{Begun, Blobs, CheckedBlob, PartialBlob};
 pub use broken::Broken;
@@ -48,6 +49,7 @@ pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
 pub use stamp::{Stamp, Stamps, stamping_time};
+pub use summaries::Summaries;
 pub use volume::{HeldVolume, VolumeRecord, Volumes};
 pub use volume_device::VolumeDevice;
 pub use watch::FolderWatch;
@@ -62,6 +64,8 @@ const GONE: &str = ".gone-";
 
 /// The file that tells which containers are at rest, beside them.
 const AT_REST: &str = ".at-rest";
+/// The file of how those are listed.
+const SUMMARIES: &str = ".summaries";
 
 /// What helps.
 pub const REMEDY: &str = "box system check --repair";
@@ -240,7 +244,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
             && !name.starts_with(PARTIAL)
             && !name.starts_with(GONE)
             && !name.starts_with(broken::BROKEN)
-            && name != AT_REST
+            && ![AT_REST, SUMMARIES].contains(&&*name)
         {
             names.push(name);
         }
