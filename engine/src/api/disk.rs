@@ -24,7 +24,7 @@ pub fn usage_of_all(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Rep
         let sizes =
             layers.list()?.into_iter().filter_map(|id| layers.record(&id).ok()).map(|layer| layer.size);
         document["LayersSize"] = json!(sizes.sum::<u64>());
-        let mut images = image_documents(store, &store.images().list()?)?;
+        let mut images = image_documents(daemon, &store.images().list()?)?;
         images.iter_mut().for_each(|image| image["SharedSize"] = json!(0));
         document["Images"] = Value::Array(images);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::format::{Format, Heads};
 use super::image_filter::Filter;
-use super::table::human_size;
+use super::table::{columns, human_size};
 use super::{Arguments, Command, Flag, Global, print, tell_broken};
 use crate::container::span;
 use crate::error::Result;
@@ -64,20 +64,33 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
         })
     });
     wrong?;
-    records.sort_by_cached_key(|record| std::cmp::Reverse(record.moment()));
+    let mut dated: Vec<Dated> =
+        records.into_iter().map(|record| Dated { created: record.moment(), record }).collect();
+    dated.sort_by_key(|one| std::cmp::Reverse(one.created));
     let whole = arguments.is_set("no-trunc");
     if arguments.is_set("quiet") {
-        let mut ids: Vec<String> = records.iter().map(|record| shown_id(record, whole)).collect();
+        let mut ids: Vec<String> = dated.iter().map(|one| shown_id(&one.record, whole)).collect();
         ids.dedup();
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
     let now = Moment::now();
-    let rows: Vec<Value> = records.iter().map(|record| fields(record, whole, now)).collect();
-    let mut shown = vec!["Repository", "Tag", "ID", "CreatedSince", "Size"];
-    if arguments.is_set("digests") {
-        shown.insert(2, "Digest");
+    if format == Format::Table {
+        let with_digests = arguments.is_set("digests");
+        let mut heads = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_string).to_vec();
+        if with_digests {
+            heads.insert(2, "DIGEST".to_string());
+        }
+        let lines = dated.iter().map(|one| cells(one, whole, with_digests, now));
+        return print(&columns(&std::iter::once(heads).chain(lines).collect::<Vec<_>>()));
     }
-    print(&format.show(&rows, HEADS, &shown)?)
+    let rows: Vec<Value> = dated.iter().map(|one| fields(one, whole, now)).collect();
+    print(&format.show(&rows, HEADS, &[])?)
+}
+
+/// An image, and when it was made.
+struct Dated {
+    created: Option<Moment>,
+    record: ImageRecord,
 }
 
 /// Repository and tag, as people write them.
@@ -102,14 +115,28 @@ pub fn ago(moment: Option<Moment>, now: Moment) -> String {
     }
 }
 
-fn fields(record: &ImageRecord, whole: bool, now: Moment) -> Value {
+fn digest(record: &ImageRecord) -> String {
+    record.repo_digest.map_or(NONE.to_string(), |digest| digest.to_string())
+}
+
+/// What the table shows, in its order.
+fn cells(one: &Dated, whole: bool, with_digest: bool, now: Moment) -> Vec<String> {
+    let Dated { created, record } = one;
+    let (repository, tag) = repository_and_tag(record);
+    let digest = with_digest.then(|| digest(record));
+    let rest = [shown_id(record, whole), ago(*created, now), human_size(record.size)];
+    [repository, tag].into_iter().chain(digest).chain(rest).collect()
+}
+
+fn fields(one: &Dated, whole: bool, now: Moment) -> Value {
+    let Dated { created, record } = one;
     let (repository, tag) = repository_and_tag(record);
     json!({
         "ID": shown_id(record, whole),
         "Repository": repository,
         "Tag": tag,
-        "Digest": record.repo_digest.map_or(NONE.to_string(), |digest| digest.to_string()),
-        "CreatedSince": ago(record.moment(), now),
+        "Digest": digest(record),
+        "CreatedSince": ago(*created, now),
         "CreatedAt": record.created.clone().unwrap_or_else(|| "N/A".to_string()),
         "Size": human_size(record.size),
         // How many containers are made of it, and what it shares with others: Docker tells neither here.

@@ -12,6 +12,7 @@ use super::image::file_name;
 use super::whole::read_own;
 use super::{ImageRecord, Store, VolumeRecord, fresh_name, names_in, write_whole};
 use crate::error::{Context, Error, Result};
+use crate::thread::by_shares;
 use crate::time::Moment;
 
 /// Names of what has been put aside.
@@ -163,13 +164,17 @@ impl Store {
         let folder = self.place().data.join("images");
         let caller = rustix::process::geteuid();
         let (mut records, mut all_broken) = (Vec::new(), Vec::new());
-        for file in names_in(&folder)? {
-            let path = folder.join(&file);
+        let read = |file: &String| {
+            let path = folder.join(file);
             let record = read_own(&path, caller, |text| serde_json::from_slice::<ImageRecord>(text).ok());
-            match record.flatten().filter(|record| file_name(&record.name) == file) {
+            record.flatten().filter(|record| file_name(&record.name) == *file)
+        };
+        let files = names_in(&folder)?;
+        for (record, file) in by_shares(&files, read).into_iter().zip(files) {
+            match record {
                 Some(record) => records.push(record),
                 None => {
-                    records.extend(self.images().read(&path).ok().flatten());
+                    records.extend(self.images().read(&folder.join(&file)).ok().flatten());
                     all_broken.extend(broken_image(&folder, file));
                 }
             }

@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
 use crate::reference::{Reference, Repository};
 use crate::registries::Registries;
+use crate::thread::by_shares;
 use crate::time::{Moment, parse_rfc3339};
 
 /// An image that is there as a whole: its configuration and all its layers.
@@ -99,11 +100,9 @@ impl Images {
     /// # Errors
     /// The folder cannot be read.
     pub fn list(&self) -> Result<Vec<ImageRecord>> {
-        let mut records = Vec::new();
-        for name in names_in(&self.folder)? {
-            // Removed meanwhile, if it is not there. A broken one keeps nobody from the others.
-            records.extend(self.read(&self.folder.join(name)).ok().flatten());
-        }
+        // Removed meanwhile, if it is not there. A broken one keeps nobody from the others.
+        let read = |name: &String| self.read(&self.folder.join(name)).ok().flatten();
+        let mut records: Vec<_> = by_shares(&names_in(&self.folder)?, read).into_iter().flatten().collect();
         records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(records)
     }

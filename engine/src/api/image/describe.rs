@@ -9,9 +9,9 @@ use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::api::query::Filters;
 use crate::command::{ImageFilter, describe_image};
-use crate::container::ContainerRecord;
 use crate::image::ImageId;
 use crate::store::{ImageRecord, Store};
+use crate::thread::by_shares;
 use crate::time::parse_rfc3339;
 
 /// Which images there are.
@@ -19,7 +19,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let query = &exchange.head.query;
     let filters = query.filters(&["before", "since", "reference", "label", "dangling", "until", "label!"])?;
     let accepted = accepted(&daemon.store, &filters, query.text("filter"))?;
-    let mut images = documents(&daemon.store, &accepted)?;
+    let mut images = documents(daemon, &accepted)?;
     images.sort_by_key(|image| std::cmp::Reverse(image["Created"].as_i64()));
     Ok(Reply::Json(200, Value::Array(images)))
 }
@@ -49,23 +49,23 @@ fn accepted(store: &Store, filters: &Filters, pattern: Option<&str>) -> Outcome<
 ///
 /// # Errors
 /// A record cannot be read.
-pub fn documents(store: &Store, records: &[ImageRecord]) -> crate::Result<Vec<Value>> {
+pub fn documents(daemon: &Daemon, records: &[ImageRecord]) -> crate::Result<Vec<Value>> {
+    let Daemon { store, known, .. } = daemon;
     let mut by_id: BTreeMap<ImageId, Vec<&ImageRecord>> = BTreeMap::new();
     for record in records {
         by_id.entry(record.id).or_default().push(record);
     }
     let mut containers: BTreeMap<ImageId, u64> = BTreeMap::new();
-    for container in ContainerRecord::list(store)? {
-        if let Some(id) = container.image_id() {
+    for container in known.read(store)?.containers {
+        if let Some(id) = container.record.image_id() {
             *containers.entry(*id).or_default() += 1;
         }
     }
-    let mut documents = Vec::new();
-    for (id, records) in by_id {
+    let document = |(id, records): &(ImageId, Vec<&ImageRecord>)| {
         let (tags, digests) = names(records.iter().copied());
         let first = records[0];
         let labels = store.load(first).map(|image| image.config.config.labels).unwrap_or_default();
-        documents.push(json!({
+        json!({
             "Id": id,
             "ParentId": "",
             "RepoTags": tags,
@@ -73,11 +73,11 @@ pub fn documents(store: &Store, records: &[ImageRecord]) -> crate::Result<Vec<Va
             "Created": first.moment().map_or(0, |moment| moment.0 / 1_000_000_000),
             "Size": first.size,
             "SharedSize": -1,
-            "Containers": containers.get(&id).copied().unwrap_or(0),
+            "Containers": containers.get(id).copied().unwrap_or(0),
             "Labels": labels,
-        }));
-    }
-    Ok(documents)
+        })
+    };
+    Ok(by_shares(&by_id.into_iter().collect::<Vec<_>>(), document))
 }
 
 /// Tags and digests by which an image is found.
