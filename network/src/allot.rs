@@ -122,7 +122,6 @@ fn routes_of(request: &Request, network: &Network, gateways: &[Ip], before: &[In
 }
 
 /// Where a port leads: to the interface's addresses of the families in which it is published.
-/// Where a port leads.
 pub(crate) fn publish(interface: &Interface, network: &Network, port: Port) -> Result<Published> {
     let why = if network.internal {
         "an internal network has no way in"

@@ -22,6 +22,9 @@ use crate::request::Request;
 use crate::store::{Locked, Store};
 use crate::tracked;
 
+#[cfg(test)]
+mod tests;
+
 /// The index of the first interface in a new network namespace, where the loopback has 1.
 const FIRST_INDEX: u32 = 2;
 
@@ -148,31 +151,45 @@ pub(crate) fn decide(
     before: &[Interface],
     interface: &mut Interface,
 ) -> Result<()> {
-    let (key, name) = (&owner.key, &request.name);
     request.check_families()?;
-    interface.network = network.name.clone();
-    interface.kind = network.kind;
-    interface.link = network.link.clone();
-    let is_made = network.kind == NetworkKind::Bridge && !network.foreign;
-    interface.link_mac = is_made.then(|| mac_text(link::mac_of_name(&network.link)));
-    interface.mode = network.mode.clone();
-    interface.name = name.clone();
-    interface.mtu = request.mtu.or(network.mtu);
-    interface.hairpin = request.hairpin;
-    interface.isolated = request.isolated;
-    interface.locked = request.locked;
-    interface.down = request.down;
-    interface.host_addresses = request.host_addresses.clone().into();
-    interface.index = match owner.namespace {
-        None => FIRST_INDEX + before.len() as u32,
-        Some(_) => choose_index(key, name, ATTEMPTS),
-    };
+    *interface = as_asked(owner, request, network, before.len())?;
     if network.kind.is_pair() {
-        (interface.host_name, interface.host_index) = choose_host_end(host, key, request)?;
-        interface.host_mac = Some(mac_text(link::mac_of_host_end(&interface.host_name)));
+        interface.set_host_end(choose_host_end(host, &owner.key, request)?);
     }
-    interface.mac = request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?;
-    allot(locked, key, request, network, before, interface)
+    allot(locked, &owner.key, request, network, before, interface)
+}
+
+/// An interface as it was asked for, the one at that position: without addresses and what follows from them, and without an end on the
+/// host.
+fn as_asked(owner: &Owner, request: &Request, network: &Network, position: usize) -> Result<Interface> {
+    let is_made = network.kind == NetworkKind::Bridge && !network.foreign;
+    Ok(Interface {
+        network: network.name.clone(),
+        kind: network.kind,
+        link: network.link.clone(),
+        link_mac: is_made.then(|| mac_text(link::mac_of_name(&network.link))),
+        mode: network.mode.clone(),
+        name: request.name.clone(),
+        mtu: request.mtu.or(network.mtu),
+        hairpin: request.hairpin,
+        isolated: request.isolated,
+        locked: request.locked,
+        down: request.down,
+        host_addresses: request.host_addresses.clone().into(),
+        index: match owner.namespace {
+            None => FIRST_INDEX + position as u32,
+            Some(_) => choose_index(&owner.key, &request.name, ATTEMPTS),
+        },
+        mac: request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?,
+        ..Interface::default()
+    })
+}
+
+impl Interface {
+    fn set_host_end(&mut self, (name, index): (String, u32)) {
+        self.host_mac = Some(mac_text(link::mac_of_host_end(&name)));
+        (self.host_name, self.host_index) = (name, index);
+    }
 }
 
 /// The name of a pair's host end, and an index that goes with it.

@@ -59,7 +59,7 @@ pub fn bring_up(
 }
 
 /// The network as a request has it, with nothing of the host in it.
-fn as_asked(wanted: &NetworkRequest) -> Network {
+pub(crate) fn as_asked(wanted: &NetworkRequest) -> Network {
     let NetworkRequest {
         name,
         kind,

@@ -126,6 +126,13 @@ impl Network {
         self.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4)
     }
 
+    /// Gives each subnet a gateway that has none: its first address, as everybody expects.
+    pub(crate) fn choose_gateways(&mut self) {
+        for range in &mut self.ranges.0 {
+            range.gateway.get_or_insert(Ip(range.subnet.hosts().0));
+        }
+    }
+
     /// The bridge's own addresses.
     pub fn gateways(&self) -> Vec<Cidr> {
         let ranges = self.ranges.iter().filter(|_| !self.bare);

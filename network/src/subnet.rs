@@ -89,10 +89,7 @@ pub(crate) fn choose_subnets(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     if !network.ranges.is_empty() {
-        for range in &mut network.ranges.0 {
-            // Its first address, as everybody expects.
-            range.gateway.get_or_insert(Ip(range.subnet.hosts().0));
-        }
+        network.choose_gateways();
         return Ok(());
     }
     network.ranges = free_subnets(host, &network.name, &locked.networks()?, &[], notes)?.into();
