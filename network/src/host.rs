@@ -11,6 +11,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, netdevice,
     sendmsg, socket_with, socketpair,
 };
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::cidr::Cidr;
 use crate::error::{Context, Error, Kind, Result};
@@ -29,12 +30,25 @@ pub struct Host {
     firewalld: Option<Option<Firewalld>>,
 }
 
+/// Makes sure that the caller may change networks: the kernel refuses single messages, and does not say why.
+fn check_rights() -> Result<()> {
+    match capabilities(None) {
+        Ok(sets) if !sets.effective.contains(CapabilitySet::NET_ADMIN) => Err(Error::new(
+            Kind::NotPermitted,
+            "CAP_NET_ADMIN is missing: networks need it: run this as root, or add the capability",
+        )),
+        // Where the question is forbidden, the kernel's refusals have to do.
+        _ => Ok(()),
+    }
+}
+
 impl Host {
     /// Opens what is needed for links.
     ///
     /// # Errors
-    /// The kernel gives no sockets.
+    /// [`Kind::NotPermitted`]: the caller has no right to change them. The kernel gives no sockets.
     pub fn open() -> Result<Host> {
+        check_rights()?;
         let flags = SocketFlags::CLOEXEC;
         let devices = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None);
         let devices = devices.context(format_args!("open a socket for netdevice(7)"))?;

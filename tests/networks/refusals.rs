@@ -1,7 +1,9 @@
 //! What cannot be is said in one line that names it, with status 1, and leaves nothing.
 
 use std::fs;
+use std::process::Command;
 
+use pillbox_netlink::link::{self, Peer, Veth};
 use serde_json::{Value, json};
 
 use crate::connected::{Connected, bridged};
@@ -20,8 +22,14 @@ fn refused(host: &Host, netconf: &Value, why: &str) {
 /// The same of a bundle.
 #[track_caller]
 fn refused_as(container: &Connected<'_>, why: &str) {
+    refused_by(container, &mut container.bundle_command("create", &[]), why);
+}
+
+/// The same by a command of that bundle's.
+#[track_caller]
+fn refused_by(container: &Connected<'_>, create: &mut Command, why: &str) {
     let before = Inventory::take();
-    let output = container.create();
+    let output = container.finish(create);
     let file = container.bundle().join("netconf.json");
     let why = why.replace("FILE", &file.display().to_string());
     assert_eq!((output.code, output.error_lines()), (1, vec![why.as_str()]), "{output:?}");
@@ -337,5 +345,50 @@ fn links_to_lie_over_that_cannot_be() {
             netconf["model"][member] = json!(value);
             refused(host, &netconf, &format!("pillbox: FILE: {why}"));
         }
+    });
+}
+
+#[test]
+fn one_port_more_than_a_bridge_can_have() {
+    /// How many the kernel numbers: `BR_MAX_PORTS` less the one that is none.
+    const MOST: usize = 1023;
+    on_a_host(|host| {
+        Connected::started(host, &on_bridge(&json!({}))).remove();
+        let bridge = Standpoint::Host.link("br0").index;
+        let mut socket = Standpoint::Host.socket();
+        for pair in 0..MOST.div_ceil(2) {
+            let [one, other] = ["a", "b"].map(|end| format!("{end}{pair}"));
+            let peer = Peer { name: &other, index: None, address: None, namespace: None };
+            let veth = Veth { master: Some(bridge), up: false, ..Veth::new(&one, peer) };
+            socket.request(&[link::add_veth(&veth).expect("veth")]).expect("veth");
+            if 2 * pair + 1 < MOST {
+                let master = link::set_master(other.as_str(), bridge).expect("a port");
+                socket.request(&[master]).expect("a port");
+            }
+        }
+        let why = "pillbox: FILE: bridge br0: it has 1,023 ports already, the most that a bridge can have";
+        refused(host, &on_bridge(&json!({"ports": ["8080:80"]})), why);
+    });
+}
+
+#[test]
+fn rights_that_are_missing() {
+    on_a_host(|host| {
+        let container = Connected::new(host, &on_bridge(&json!({"ports": ["8080:80"]})));
+        let without = |inner: Command| {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
+            command.arg(inner.get_program()).args(inner.get_args());
+            command
+        };
+        let why = "CAP_NET_ADMIN is missing: networks need it: run this as root, or add the capability";
+        // Whether the bridge is there or not.
+        for _ in 0..2 {
+            let mut create = without(container.bundle_command("create", &[]));
+            refused_by(&container, &mut create, &format!("pillbox: FILE: {why}"));
+            Connected::started(host, &on_bridge(&json!({}))).remove();
+        }
+        let checked = container.finish(&mut without(container.command(&["net", "check"])));
+        assert_eq!((checked.code, checked.error_lines()), (1, vec![&*format!("pillbox: {why}")]));
     });
 }

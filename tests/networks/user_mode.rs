@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, Output, copy_program, processes_naming, skip, wait_for};
 use crate::host::{Host, on_a_host};
+use crate::inventory::Inventory;
 use crate::machine::{Machine, OUTSIDE_4};
 use crate::standpoint::{Standpoint, ip};
 use crate::traffic::Tcp;
@@ -132,5 +133,31 @@ fn a_user_is_connected() {
             });
         });
         drop(outside);
+    });
+}
+
+#[test]
+fn what_a_user_cannot_have_is_named() {
+    on_a_host(|host| {
+        // Neither of the programs.
+        let users = Users::new(host, Path::new("/bin/busybox"));
+        users.container.write_spec();
+        let before = Inventory::take();
+        let refused = |flags: &[&str], why: &str| {
+            let bundle = users.container.bundle();
+            let arguments = [&["create", "--bundle", bundle.to_str().expect("UTF-8")], flags].concat();
+            let output = users.call(&[&arguments[..], &[&users.container.id]].concat());
+            assert_eq!((output.code, output.error_lines()), (1, vec![why]), "{flags:?}");
+            users.container.assert_gone();
+            before.is_back();
+        };
+        let why = "pillbox: --publish: an ordinary user's container gets a network by pasta or slirp4netns, and neither is in \
+                   PATH: install the package passt or slirp4netns; without them there is the host's network, or none";
+        refused(&["--publish", "8080:80"], why);
+        let netconf = users.container.bundle().join("netconf.json");
+        fs::write(&netconf, r#"{"model": {"type": "bridge"}, "interfaces": [{}]}"#).expect("netconf.json");
+        let file = netconf.display();
+        let why = "an ordinary user can make no links on the host: the model must have the type pasta, which runs in user mode";
+        refused(&[], &format!("pillbox: {file}: {why}"));
     });
 }
