@@ -1,5 +1,5 @@
-//! The rooms keep their order: in each crate they stand in a row, a room uses only those that stand before it, and within a room no
-//! files use each other in a circle. ARCHITECTURE.md lists them.
+//! The rooms keep their order: in each crate they stand in a row, a room uses only those that stand before it, and in no folder of a
+//! room files use each other in a circle. ARCHITECTURE.md lists the rooms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -108,6 +108,13 @@ const NETWORK: House = House {
     top: &["lib.rs"],
 };
 
+const NETLINK: House = House {
+    folder: "netlink/src",
+    rooms: &["error", "attribute", "reply", "field", "message", "socket", "route", "nft", "conntrack"],
+    has_small_rooms: true,
+    top: &["lib.rs"],
+};
+
 const ENGINE: House = House {
     folder: "engine/src",
     rooms: &[
@@ -165,6 +172,12 @@ fn no_room_of_the_networks_uses_one_that_stands_above_it() {
 }
 
 #[test]
+fn no_room_of_netlink_uses_one_that_stands_above_it() {
+    let wrong = NETLINK.wrong();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn no_room_of_the_engine_uses_one_that_stands_above_it() {
     let wrong = ENGINE.wrong();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -176,7 +189,7 @@ fn the_library_reads_the_environment_where_its_name_says_so() {
     const READERS: [&str; 2] = ["sys/surroundings.rs", "state/root.rs"];
     for path in sources(Path::new(RUNTIME.folder)) {
         let text = fs::read_to_string(&path).expect("read a source file");
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code = code_of(&text);
         let reads = ["env::var", "env::vars", "env::current_dir", "env::args", "env::home_dir"];
         let is_test = path.to_string_lossy().ends_with("tests.rs");
         let is_reader = is_test || READERS.iter().any(|reader| path.ends_with(reader));
@@ -184,19 +197,32 @@ fn the_library_reads_the_environment_where_its_name_says_so() {
     }
 }
 
+/// In up to three lines, and behind them what it may use.
 #[test]
 fn every_room_says_what_belongs_there() {
-    for room in RUNTIME.rooms {
+    let rooms = RUNTIME.rooms;
+    for (place, room) in rooms.iter().enumerate() {
         let path = Path::new(RUNTIME.folder).join(room).join("mod.rs");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(text.starts_with("//! "), "{}: what belongs in this room?", path.display());
+        let said: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        let uses = match place {
+            0 => " May use no other room.".to_string(),
+            1 => format!(" May use `{}`.", rooms[0]),
+            last if last + 1 == rooms.len() => " May use every other room.".to_string(),
+            _ => format!(" May use `{}` and every room below it.", rooms[place - 1]),
+        };
+        let [what @ .., "", last] = &said[..] else {
+            panic!("{}: what belongs in this room?", path.display())
+        };
+        assert!((1..=3).contains(&what.len()), "{}: {} lines", path.display(), what.len());
+        assert_eq!(*last, uses, "{}", path.display());
     }
 }
 
 #[test]
 fn an_arrow_against_the_order_is_seen() {
     let text = "use crate::text::{json, time};\n// crate::container\nuse crate::{\n    error::Result,\n    state::{Root, Status},\n};\n\
-                fn f() { crate::check::look(); }\n#[cfg(test)]\nmod tests { use crate::container::create; }\n";
+                fn f() { crate::check::look(); }\n#[cfg(test)]\nmod tests {\n    use crate::container::create;\n}\n";
     let mentions = mentions(&["sys".into(), "signal".into()], text);
     let found: Vec<_> = mentions.iter().map(|mention| (mention.path[0].as_str(), mention.line)).collect();
     assert_eq!(found, [("text", 1), ("text", 1), ("error", 3), ("state", 3), ("state", 3), ("check", 7)]);
@@ -219,6 +245,18 @@ fn a_circle_of_files_is_seen() {
         ["state::StateDirectory", "state::record::Record"]
     );
     assert_eq!(mention(&["state", "a", "b"], "use super::super::record;"), ["state::record"]);
+    // By a name that the folder's face hands on.
+    let texts =
+        [("state", "mod.rs", "pub use record::{Record, Stored};"), ("state::record", "record.rs", "")];
+    let texts = texts.map(|(module, file, text)| {
+        (module.split("::").map(String::from).collect(), (PathBuf::from(file), text.to_string()))
+    });
+    let handed_on = handed_on(&BTreeMap::from(texts));
+    let path = ["state", "Record", "of"].map(String::from);
+    assert_eq!(defined_at(&path, &handed_on).join("::"), "state::record::Record::of");
+    let own = ["state", "root"].map(String::from);
+    let expected = (vec!["state".to_string()], "root".to_string(), "record".to_string());
+    assert_eq!(side_by_side(&own, &defined_at(&path, &handed_on)), Some(expected));
     let edges = [("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")];
     let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
     for (from, to) in edges {
@@ -233,56 +271,58 @@ impl House {
     /// What stands in no room, every arrow against the order, every circle in a room.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        // Of each room, which of its files use which.
-        let mut files = BTreeMap::<String, BTreeMap<String, BTreeSet<String>>>::new();
-        for path in sources(Path::new(self.folder)) {
-            let inside = path.strip_prefix(self.folder).expect("below the folder");
-            if self.top.iter().any(|top| Path::new(top) == inside) {
-                continue;
-            }
-            let module = module_of(inside);
+        let texts = self.texts();
+        let handed_on = handed_on(&texts);
+        // Of each folder, which of its files and folders use which.
+        let mut folders = BTreeMap::<Vec<String>, BTreeMap<String, BTreeSet<String>>>::new();
+        for (module, (path, text)) in &texts {
             let Some(room) = module.first().filter(|room| self.rooms.contains(&room.as_str())) else {
                 wrong.push(format!("{}: stands in no room that this test knows", path.display()));
                 continue;
             };
-            if inside.parent() == Some(Path::new("")) && !self.has_small_rooms {
+            if module.len() == 1 && !path.ends_with("mod.rs") && !self.has_small_rooms {
                 wrong.push(format!("{}: a room is a folder", path.display()));
             }
-            if inside.to_string_lossy().ends_with("tests.rs") {
+            if path.to_string_lossy().ends_with("tests.rs") {
                 continue;
             }
-            let text = fs::read_to_string(&path).expect("read a source file");
-            for mention in mentions(&module, &text) {
+            for mention in mentions(module, text) {
                 let to = &mention.path[0];
                 if to != room && !self.allows(room, &mention) {
-                    wrong.push(format!(
-                        "{}:{}: {room} uses {to}, which stands above it",
-                        path.display(),
-                        mention.line
-                    ));
+                    let line = mention.line;
+                    wrong.push(format!("{}:{line}: {room} uses {to}, which stands above it", path.display()));
                 }
-                if let (Some(file), Some(other)) = (module.get(1), mention.path.get(1).filter(|_| to == room))
-                {
-                    files
-                        .entry(room.clone())
-                        .or_default()
-                        .entry(file.clone())
-                        .or_default()
-                        .insert(other.clone());
+                let to = defined_at(&mention.path, &handed_on);
+                if let Some((folder, from, to)) = side_by_side(module, &to) {
+                    folders.entry(folder).or_default().entry(from).or_default().insert(to);
                 }
             }
         }
-        for (room, mut graph) in files {
-            // What is no file is a name that the room's face hands on.
+        for (folder, mut graph) in folders {
+            // What is no file is a name of the folder's face.
             let known: BTreeSet<String> = graph.keys().cloned().collect();
             for (file, used) in &mut graph {
                 used.retain(|other| known.contains(other) && other != file);
             }
             if let Some(circle) = circle(&graph) {
-                wrong.push(format!("{}/{room}: a circle of files: {}", self.folder, circle.join(", ")));
+                let folder = folder.join("/");
+                wrong.push(format!("{}/{folder}: a circle of files: {}", self.folder, circle.join(", ")));
             }
         }
         wrong
+    }
+
+    /// The texts of all modules but those above the rooms, with their files.
+    fn texts(&self) -> BTreeMap<Vec<String>, (PathBuf, String)> {
+        let mut texts = BTreeMap::new();
+        for path in sources(Path::new(self.folder)) {
+            let inside = path.strip_prefix(self.folder).expect("below the folder");
+            if !self.top.iter().any(|top| Path::new(top) == inside) {
+                let text = fs::read_to_string(&path).expect("read a source file");
+                texts.insert(module_of(inside), (path, text));
+            }
+        }
+        texts
     }
 
     /// Names that are no rooms are re-exports of the crate's face: no room may use those either.
@@ -294,6 +334,61 @@ impl House {
         }
         place(&mention.path[0]).is_some_and(|to| place(from).is_some_and(|from| to <= from))
     }
+}
+
+/// The names that the faces of folders hand on, with the place where each is defined: `state::Record` from
+/// `state::record::Record`.
+fn handed_on(texts: &BTreeMap<Vec<String>, (PathBuf, String)>) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut handed_on = BTreeMap::new();
+    for (module, (_, text)) in texts {
+        let code = code_of(text);
+        for used in code.split('\n').enumerate().filter_map(|(line, text)| {
+            let visible = text.strip_prefix("pub ").or_else(|| text.split_once(") ").map(|(_, rest)| rest));
+            visible.unwrap_or(text).starts_with("use ").then_some(line)
+        }) {
+            let rest = code.split_inclusive('\n').skip(used).collect::<String>();
+            let Some((_, rest)) = rest.split_once("use ") else { continue };
+            for names in names(rest) {
+                let (Some(file), Some(name)) = (names.first(), names.last()) else { continue };
+                if names.len() > 1 && texts.contains_key(&joined(module, std::slice::from_ref(file))) {
+                    handed_on.insert(joined(module, std::slice::from_ref(name)), joined(module, &names));
+                }
+            }
+        }
+    }
+    handed_on
+}
+
+fn joined(module: &[String], names: &[String]) -> Vec<String> {
+    [module, names].concat()
+}
+
+/// Where what a path names is defined, if a face hands it on.
+fn defined_at(path: &[String], handed_on: &BTreeMap<Vec<String>, Vec<String>>) -> Vec<String> {
+    let place = (1..=path.len()).rev().find_map(|length| Some((length, handed_on.get(&path[..length])?)));
+    place.map_or_else(|| path.to_vec(), |(length, place)| joined(place, &path[length..]))
+}
+
+/// The folder in which a module and what it uses stand side by side, and what each is there; none where one stands in the other.
+fn side_by_side(module: &[String], used: &[String]) -> Option<(Vec<String>, String, String)> {
+    let depth = module.iter().zip(used).take_while(|(own, other)| own == other).count();
+    let (own, other) = (module.get(depth)?, used.get(depth)?);
+    (depth > 0).then(|| (module[..depth].to_vec(), own.clone(), other.clone()))
+}
+
+/// A module's text without its tests, comments and what they say.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_tests =
+            |next: &&str| next.trim_start_matches("pub(crate) ").starts_with("mod ") && next.ends_with('{');
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(is_tests) {
+            break;
+        }
+        code.extend([line.split("//").next().unwrap_or_default(), "\n"]);
+    }
+    code
 }
 
 /// The files that use each other in the first circle that there is, sorted.
@@ -341,9 +436,7 @@ fn module_of(file: &Path) -> Vec<String> {
 
 /// The paths from `crate` or `super` on that a module's text names outside of its tests and comments.
 fn mentions(module: &[String], text: &str) -> Vec<Mention> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let code: String =
-        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code = code_of(text);
     let mut mentions = Vec::new();
     for root in ["crate::", "super::"] {
         for (at, _) in code.match_indices(root) {

@@ -7,13 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::blob::NAMELESS;
 use super::lock::{Lock, Sharing};
 use super::{Blobs, fresh_name, removal};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Context, Error, Kind, Result};
-
-/// Names of these folders.
-pub(super) const NAMELESS: &str = ".partial-blobs-";
 
 /// Blobs that one command writes, however many.
 #[derive(Clone)]

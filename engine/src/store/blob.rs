@@ -6,13 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::batch::NAMELESS;
 use super::lock::{Lock, Sharing};
 use super::removal;
 use super::whole::sync_folder;
 use super::{PARTIAL, names_in, write_whole};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
+
+/// What the names of folders begin with in which commands keep blobs whose digests they do not know yet.
+pub(super) const NAMELESS: &str = ".partial-blobs-";
 
 /// How long what a broken pull has left is kept.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use neli::consts::rtnl::Rta;
 
 use super::address::read_ip;
-use super::route::ONLINK;
 use crate::attribute::{Attributes, unencodable};
 use crate::error::{Error, Result};
 use crate::reply::{self, u16_at, u32_at};
+
+/// `RTNH_F_ONLINK`.
+pub(super) const ONLINK: u8 = 4;
 
 /// `sizeof(struct rtnexthop)`: length, flags, weight, index.
 const NEXT_HOP: usize = 8;

@@ -6,7 +6,7 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{RtAddrFamily, RtScope, Rta, Rtm};
 
 use super::address::{Address, check as check_prefix, family, read_ip};
-use super::hop::{self, NextHop};
+use super::hop::{self, NextHop, ONLINK};
 use crate::attribute::Attributes;
 use crate::error::{Error, Result};
 use crate::field::{Inside, Name, Names};
@@ -16,9 +16,6 @@ use crate::socket::Socket;
 
 /// `sizeof(struct rtmsg)`.
 const RTMSG: usize = 12;
-
-/// `RTNH_F_ONLINK`.
-pub(super) const ONLINK: u8 = 4;
 
 /// The main routing table: `RT_TABLE_MAIN`.
 pub const MAIN_TABLE: u32 = 254;

@@ -1,7 +1,7 @@
 //! The specification's terms: config.json as it stands, container ids, and the names of capabilities,
 //! resource limits and signals. Nothing here judges what a configuration asks for.
 //!
-//! May use `sys` and every room below it.
+//! May use `root` and every room below it.
 
 pub mod capability;
 pub mod container_id;

@@ -1,6 +1,7 @@
-//! Where a container's root comes from: a path, a mount that is there already, or layers of which an overlay is made.
+//! Where a container's root comes from: a path, a mount that is there already, or layers of which an overlay is made. Overlays
+//! are made here and attached nowhere: what stands above gets a descriptor.
 //!
-//! Overlays are made here and attached nowhere: what stands above gets a descriptor. Uses `error` and `sys`.
+//! May use `sys` and every room below it.
 
 mod layers;
 mod overlay;

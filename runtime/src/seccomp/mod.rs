@@ -1,26 +1,7 @@
-//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program
-//! (seccomp(2)). Pure functions, except for asking the kernel which flags it knows. May use `validate` and
-//! every room below it.
+//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program (seccomp(2)). Pure
+//! functions, except for asking the kernel which flags it knows.
 //!
-//! A profile means here what runc and crun take it to mean, by way of libseccomp:
-//!
-//! - **Architectures.** The machine's own is always included. A call from one that is not included kills the
-//!   process; so does an x32 call if only x86_64 is included.
-//! - **Which rule decides.** Rules with the default action are skipped. If a rule has no conditions, the
-//!   first such rule decides alone, wherever it stands. Otherwise the first rule whose conditions are all met
-//!   decides, in libseccomp's order, which does not depend on the profile's order: the conditions of each
-//!   rule are sorted by argument, and the lists are compared element by element. The higher argument comes
-//!   first; for the same argument, equality (`EQ`, `NE`, `MASKED_EQ`) by descending value, then `LT` and `LE`
-//!   by ascending value, then `GT` and `GE` by descending value. A list that is the beginning of another
-//!   comes before it. The same conditions with two actions are an error.
-//! - **Conditions** are ANDed, but if an argument occurs twice in a rule, each condition is an alternative.
-//!   In ABIs with 32-bit arguments (x86, x32, arm) only the lower halves of argument and value are compared.
-//! - **Multiplexed calls** (socketcall and ipc on 32-bit x86) get the rules of the calls that they multiplex.
-//!   The arguments of those can't be seen: if they decide, the strictest of the possible actions is taken.
-//! - **Calls newer than the profile.** If the default action denies (`ERRNO`, `TRAP`, `KILL…`), calls with
-//!   higher numbers than any that the profile names for the ABI get `ENOSYS`. The profile's author can't have
-//!   known them, and on `ENOSYS`, unlike `EPERM`, the C library falls back to older calls. runc does the
-//!   same. ABIs for which the profile names no call are left alone.
+//! May use `validate` and every room below it.
 
 mod bpf;
 mod names;
@@ -118,6 +99,26 @@ pub fn knows(name: &str) -> bool {
 }
 
 /// Compiles a profile. System calls and architectures that this machine does not have are skipped.
+///
+/// A profile means here what runc and crun take it to mean, by way of libseccomp:
+///
+/// - **Architectures.** The machine's own is always included. A call from one that is not included kills the
+///   process; so does an x32 call if only x86_64 is included.
+/// - **Which rule decides.** Rules with the default action are skipped. If a rule has no conditions, the
+///   first such rule decides alone, wherever it stands. Otherwise the first rule whose conditions are all met
+///   decides, in libseccomp's order, which does not depend on the profile's order: the conditions of each
+///   rule are sorted by argument, and the lists are compared element by element. The higher argument comes
+///   first; for the same argument, equality (`EQ`, `NE`, `MASKED_EQ`) by descending value, then `LT` and `LE`
+///   by ascending value, then `GT` and `GE` by descending value. A list that is the beginning of another
+///   comes before it. The same conditions with two actions are an error.
+/// - **Conditions** are ANDed, but if an argument occurs twice in a rule, each condition is an alternative.
+///   In ABIs with 32-bit arguments (x86, x32, arm) only the lower halves of argument and value are compared.
+/// - **Multiplexed calls** (socketcall and ipc on 32-bit x86) get the rules of the calls that they multiplex.
+///   The arguments of those can't be seen: if they decide, the strictest of the possible actions is taken.
+/// - **Calls newer than the profile.** If the default action denies (`ERRNO`, `TRAP`, `KILL…`), calls with
+///   higher numbers than any that the profile names for the ABI get `ENOSYS`. The profile's author can't have
+///   known them, and on `ENOSYS`, unlike `EPERM`, the C library falls back to older calls. runc does the
+///   same. ABIs for which the profile names no call are left alone.
 ///
 /// # Errors
 /// The profile has something that the specification does not define, contradictory rules, or more rules than

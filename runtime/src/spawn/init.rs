@@ -16,8 +16,8 @@ use super::{ContainerEnds, Opened, Patience, opened};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Agent, Plan};
+use crate::spawn::notify;
 use crate::spawn::seccomp_agent::{self, Handed};
-use crate::spawn::{idmap, notify, oom_score};
 use crate::sys::Spawned;
 use crate::sys::process_end::{PATIENCE_MS, collect, wait_until_gone};
 
@@ -33,7 +33,7 @@ pub struct Init {
     pub process: OwnedFd,
     channel: OwnedFd,
     /// Whether it has inherited `process.oomScoreAdj` from the runtime.
-    has_oom_score: bool,
+    pub(super) has_oom_score: bool,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
     /// The socket on which the program says that it is ready.
@@ -105,20 +105,10 @@ impl Init {
             .context(|| "hand init mount trees")
     }
 
-    /// Does the runtime's part of the set-up, then serves init until it is ready. For plans without other stops.
-    ///
-    /// # Errors
-    /// Something failed in init, which is gone then.
-    pub fn bring_up(&mut self, plan: &Plan) -> Result<()> {
-        self.give_ids(plan)?;
-        self.await_ready(plan, &Opened::default())
-    }
-
-    /// [`Self::bring_up`] of an init that nobody has to record before its program runs. It gets its last answer in
+    /// [`Self::await_ready`] of an init that nobody has to record before its program runs. It gets its last answer in
     /// advance, unless it has a listener or a terminal to hand over first. [`Self::release`] must be called
     /// nevertheless.
-    pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
-        self.give_ids(plan)?;
+    pub(super) fn await_ready_unrecorded(&mut self, plan: &Plan) -> Result<()> {
         if plan.seccomp_agent.is_none() && !plan.terminal {
             self.released = self.say_unless_ended(Turn::Record)?;
         }
@@ -143,19 +133,6 @@ impl Init {
             Err(Errno::PIPE | Errno::CONNRESET) => Err(self.describe_death(BEFORE_PROGRAM)),
             said => said.context(|| "answer init"),
         }
-    }
-
-    /// Writes what only the runtime may write: init's oom score, and the maps of its user namespace, for which it
-    /// waits.
-    pub fn give_ids(&mut self, plan: &Plan) -> Result<()> {
-        if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
-            oom_score::write(self.pid, value)?;
-        }
-        if let Some(mappings) = &plan.mappings {
-            idmap::write(self.pid, mappings)?;
-            self.answer(Turn::Mappings)?;
-        }
-        Ok(())
     }
 
     /// Serves init (trees, terminal, listener) until it is ready.

@@ -7,15 +7,18 @@ pub mod affinity;
 pub mod device_node;
 mod entry;
 mod follow;
-pub mod idmap;
+mod idmap;
+mod ids;
 mod init;
 mod memfd;
 pub mod names;
+mod namespace;
 pub mod net_device;
 pub mod network;
 pub mod notify;
 mod oom_score;
 mod opened;
+mod owners;
 pub mod program;
 mod report;
 pub mod seccomp_agent;
@@ -37,7 +40,6 @@ use crate::sys::{self, Child, ChildStep};
 
 pub use init::{Init, Stop};
 pub(crate) use memfd::{InMemory, try_in_memory};
-pub(crate) use opened::open_namespace;
 pub use opened::{ContainerEnds, NewNetwork, Opened, Patience, open};
 pub use report::{Message, receive, word_late_report};
 

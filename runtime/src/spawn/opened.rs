@@ -3,17 +3,19 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
+use super::namespace::open_namespace;
+use super::owners::OwnerNamespaces;
 use super::{SpawnError, spawn};
 use crate::error::{Context, Error, Result};
 use crate::host::seed;
 use crate::plan::{Descriptor, Plan, RootInside};
-use crate::spawn::{device_node, idmap, network};
+use crate::spawn::{device_node, network};
 use crate::sys;
 use crate::validate::NamespaceKind;
 
@@ -142,7 +144,7 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
     for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
         opened.joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
-    let mut owners = idmap::OwnerNamespaces::default();
+    let mut owners = OwnerNamespaces::default();
     opened.descriptors = plan
         .descriptors
         .iter()
@@ -166,7 +168,7 @@ impl Opened {
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             match (descriptor, &opened) {
                 (Descriptor::Tree { optional: true, .. }, None) => {
-                    *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
+                    *opened = open_descriptor(descriptor, &mut OwnerNamespaces::default())?;
                 }
                 (Descriptor::Tree { node: Some(node), path, .. }, None) => {
                     let step = || format!("linux.devices: make {}", path.to_string_lossy());
@@ -203,7 +205,7 @@ impl Opened {
     /// # Errors
     /// A mount cannot be cloned or id-mapped, and the error names its field; a root cannot be made where `init` is.
     pub(super) fn clone_late(&self, plan: &Plan, turn: u32, init: &OwnedFd) -> Result<Vec<OwnedFd>> {
-        let mut owners = idmap::OwnerNamespaces::default();
+        let mut owners = OwnerNamespaces::default();
         let mut trees = Vec::new();
         for (descriptor, place) in plan.descriptors.iter().zip(&self.descriptors) {
             if let Descriptor::Root { source, inside: Some(RootInside { turn: of, ids }) } = descriptor
@@ -248,7 +250,7 @@ pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     }
     *late = None;
     let idmap = idmap.take();
-    let (mut tree, mut owners) = (None, idmap::OwnerNamespaces::default());
+    let (mut tree, mut owners) = (None, OwnerNamespaces::default());
     sys::in_mount_copy(&mut || {
         tree = open_descriptor(&again, &mut owners).ok().flatten();
         Ok(())
@@ -270,19 +272,7 @@ fn make_file_system(
     Ok(made?)
 }
 
-pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
-    let step = || format!("linux.namespaces: {}: open {path}", kind.name());
-    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .context(step)
-        .map_err(Error::of_source)?;
-    match sys::namespace_type(file.as_fd()) {
-        Ok(flag) if flag == kind.clone_flag() => Ok(file),
-        Ok(_) => Err(Error::formatted(format_args!("{}: it is a namespace of another type", step()))),
-        Err(_) => Err(Error::formatted(format_args!("{}: it is no namespace", step()))),
-    }
-}
-
-fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
+fn open_descriptor(descriptor: &Descriptor, owners: &mut OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let (path, recursive, field, late, procfs, optional, nofollow, idmap, node) = match descriptor {
         Descriptor::Tree { path, recursive, field, late, procfs, optional, nofollow, idmap, node } => {

@@ -146,7 +146,7 @@ fn serve(
     most: usize,
     word: &mut dyn FnMut(&[Vec<u8>; 2]) -> Error,
 ) -> Result<(Init, [Vec<u8>; 2])> {
-    if let Err(error) = process.bring_up_unrecorded(plan).and_then(|()| process.release()) {
+    if let Err(error) = process.await_ready_unrecorded(plan).and_then(|()| process.release()) {
         return Err(process.kill_after(error));
     }
     let deadline = visit.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));

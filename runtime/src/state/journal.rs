@@ -13,7 +13,6 @@ use super::{CGROUP, Record, STATE, StateDirectory, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::error::{Context, Result};
 use crate::oci::ContainerId;
-use crate::state::resctrl::Group;
 
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,15 +169,6 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// The resctrl groups for further processes of the container.
-    ///
-    /// # Errors
-    /// The notes cannot be read.
-    pub fn noted_resctrl(&self) -> Result<Option<Group>> {
-        let Some(class) = self.noted(Entry::Resctrl)? else { return Ok(None) };
-        Ok(Some(Group { class, monitor: self.noted(Entry::ResctrlMonitor)? }))
-    }
-
     /// Notes what is about to be made; an entry with the same text may exist already.
     pub fn note(&self, entry: Entry, text: &Path) -> Result<()> {
         let name = entry.name();
@@ -221,7 +211,7 @@ impl StateDirectory {
     }
 
     /// The text of an entry; `None` only if it was never made.
-    fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
+    pub(super) fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
         let name = entry.name();
         match rustix::fs::readlinkat(&self.directory, name, Vec::new()) {
             Ok(text) => Ok(Some(std::ffi::OsString::from_vec(text.into_bytes()).into())),

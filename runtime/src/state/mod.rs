@@ -1,11 +1,5 @@
-//! The state directory: what is known of a container when no runtime runs, and how its status follows from
-//! that.
-//!
-//! `ROOT/ID/` is made by mkdir, which reserves the id. It holds `state.json` (written by rename); `cgroup`, a
-//! link whose text is the cgroup's path, made before the cgroup; `mounted`, a link that names the mount of a
-//! root in the host's mount namespace, for containers without one of their own; and `gate`, the socket that
-//! `start` connects to, until the container has been started. The status is recorded nowhere: the kernel is
-//! asked for it.
+//! The state directory: what is known of a container when no runtime runs, and how its status follows from that. The status
+//! is recorded nowhere: the kernel is asked for it.
 //!
 //! May use `spawn` and every room below it.
 
@@ -59,6 +53,11 @@ pub fn unfinished(id: &ContainerId) -> Error {
 }
 
 /// A container's folder, open.
+///
+/// `ROOT/ID/` is made by mkdir, which reserves the id. It holds `state.json` (written by rename); `cgroup`, a
+/// link whose text is the cgroup's path, made before the cgroup; `mounted`, a link that names the mount of a
+/// root in the host's mount namespace, for containers without one of their own; and `gate`, the socket that
+/// `start` connects to, until the container has been started.
 #[derive(Debug)]
 pub struct StateDirectory {
     root: OwnedFd,

@@ -25,6 +25,17 @@ pub struct Group {
     pub monitor: Option<PathBuf>,
 }
 
+impl StateDirectory {
+    /// The resctrl groups for further processes of the container.
+    ///
+    /// # Errors
+    /// The notes cannot be read.
+    pub fn noted_resctrl(&self) -> Result<Option<Group>> {
+        let Some(class) = self.noted(Entry::Resctrl)? else { return Ok(None) };
+        Ok(Some(Group { class, monitor: self.noted(Entry::ResctrlMonitor)? }))
+    }
+}
+
 /// Finds or makes the class and the monitoring group. What is made is noted in the state directory, so that
 /// it can be removed.
 ///

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use super::entry::Entry;
 use super::record::Stream;
-use super::remote::Entry;
 use super::tag::LogSubject;
 use crate::time::rfc3339;
 

@@ -2,6 +2,7 @@
 //! folder, the largest number last; the oldest is deleted when the next begins), or where `--log-driver` says.
 
 mod driver;
+mod entry;
 mod index;
 mod journald;
 mod json_file;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use super::entry::Entry;
 use super::journald::Journal;
 use super::lines::{Lines, Part};
 use super::record::Stream;
@@ -34,15 +35,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The thread calls a handful of functions, and resolves names.
 const STACK: usize = 1 << 20;
-
-/// A line, or a part of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub stream: Stream,
-    pub time: Moment,
-    pub text: Vec<u8>,
-    pub is_last: bool,
-}
 
 /// Who keeps it.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::entry::Entry;
 use super::record::Stream;
-use super::remote::Entry;
 use super::tag::LogSubject;
 use crate::container::options::SyslogOptions;
 use crate::error::{Error, Result};

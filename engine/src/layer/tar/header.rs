@@ -157,6 +157,18 @@ fn signed_number(field: &[u8]) -> Result<i64> {
     })
 }
 
+/// A decimal number.
+pub fn decimal(text: &[u8]) -> Result<u64> {
+    let parsed =
+        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
+    parsed.and_then(|text| text.parse().ok()).ok_or_else(|| not_a_number(text))
+}
+
+/// What should be one and is not.
+pub fn not_a_number(text: &[u8]) -> Error {
+    Error::corrupt(format!("{:?}: not a number", String::from_utf8_lossy(text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! What stands before a header and replaces parts of it: PAX records and GNU's long names.
 
 use super::Time;
-use super::header::{id, length};
+use super::header::{decimal, id, length, not_a_number};
 use super::sparse::Segment;
 use crate::error::{Error, Result};
 
@@ -58,9 +58,9 @@ impl Extended {
         match name {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(length(number(value)?)?),
-            b"uid" => self.uid = Some(id(number(value)?)?),
-            b"gid" => self.gid = Some(id(number(value)?)?),
+            b"size" => self.size = Some(length(decimal(value)?)?),
+            b"uid" => self.uid = Some(id(decimal(value)?)?),
+            b"gid" => self.gid = Some(id(decimal(value)?)?),
             b"mtime" => self.mtime = Some(time(value)?),
             b"atime" => self.atime = Some(time(value)?),
             // Names of owners, comments, other programs' own: nothing of them is in a file system.
@@ -74,17 +74,17 @@ impl Sparse {
     fn set(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
         match name {
             b"name" => self.name = Some(value.to_vec()),
-            b"size" | b"realsize" => self.size = Some(length(number(value)?)?),
-            b"major" => self.is_in_content = number(value)? == 1,
+            b"size" | b"realsize" => self.size = Some(length(decimal(value)?)?),
+            b"major" => self.is_in_content = decimal(value)? == 1,
             b"minor" | b"numblocks" => {}
             // Version 0.0 has a record for each offset and for each length.
-            b"offset" => self.segments.push(Segment { offset: number(value)?, length: 0 }),
+            b"offset" => self.segments.push(Segment { offset: decimal(value)?, length: 0 }),
             b"numbytes" => match self.segments.last_mut() {
-                Some(segment) => segment.length = number(value)?,
+                Some(segment) => segment.length = decimal(value)?,
                 None => return Err(Error::corrupt("a length without an offset")),
             },
             b"map" => {
-                let numbers = value.split(|&byte| byte == b',').map(number).collect::<Result<Vec<u64>>>()?;
+                let numbers = value.split(|&byte| byte == b',').map(decimal).collect::<Result<Vec<u64>>>()?;
                 let pairs = numbers.chunks_exact(2);
                 if !pairs.remainder().is_empty() {
                     return Err(Error::corrupt("an offset without a length"));
@@ -105,23 +105,12 @@ type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 fn record(text: &[u8]) -> Result<Record<'_>> {
     let wrong = || Error::corrupt("no tar: a PAX record is cut");
     let space = text.iter().position(|&byte| byte == b' ').ok_or_else(wrong)?;
-    let length = number(&text[..space]).map_err(|_| wrong())?;
+    let length = decimal(&text[..space]).map_err(|_| wrong())?;
     let length = usize::try_from(length).ok().filter(|&length| length > space + 1 && length <= text.len());
     let (record, behind) = text.split_at(length.ok_or_else(wrong)?);
     let content = record[space + 1..].strip_suffix(b"\n").ok_or_else(wrong)?;
     let equals = content.iter().position(|&byte| byte == b'=').ok_or_else(wrong)?;
     Ok((&content[..equals], &content[equals + 1..], behind))
-}
-
-/// A decimal number.
-pub fn number(text: &[u8]) -> Result<u64> {
-    let parsed =
-        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
-    parsed.and_then(|text| text.parse().ok()).ok_or_else(|| not_a_number(text))
-}
-
-fn not_a_number(text: &[u8]) -> Error {
-    Error::corrupt(format!("{:?}: not a number", String::from_utf8_lossy(text)))
 }
 
 /// Seconds with a fraction, before 1970 negative.
@@ -132,7 +121,7 @@ fn time(text: &[u8]) -> Result<Time> {
         None => (false, text),
     };
     let mut parts = digits.splitn(2, |&byte| byte == b'.');
-    let seconds = number(parts.next().unwrap_or_default())?;
+    let seconds = decimal(parts.next().unwrap_or_default())?;
     let seconds = i64::try_from(seconds).map_err(|_| wrong())?;
     let fraction = parts.next().unwrap_or_default();
     let mut nanoseconds = 0;

@@ -3,8 +3,7 @@
 use std::io::Read;
 
 use super::fill;
-use super::header::{BLOCK, Header, number};
-use super::pax;
+use super::header::{BLOCK, Header, decimal, number};
 use crate::error::{Error, Result};
 
 /// A part of a file that is data.
@@ -92,7 +91,7 @@ impl Lines {
 
     fn count(&self) -> Result<Option<usize>> {
         let Some(end) = self.text.iter().position(|&byte| byte == b'\n') else { return Ok(None) };
-        match usize::try_from(pax::number(&self.text[..end])?) {
+        match usize::try_from(decimal(&self.text[..end])?) {
             Ok(count) if count <= SEGMENTS_MAX => Ok(Some(count)),
             _ => Err(too_many()),
         }
@@ -102,7 +101,7 @@ impl Lines {
     pub fn segments(&self) -> Result<Vec<Segment>> {
         let count = self.count()?.unwrap_or(0);
         let numbers = self.text.split(|&byte| byte == b'\n').skip(1).take(2 * count);
-        let numbers = numbers.map(pax::number).collect::<Result<Vec<u64>>>()?;
+        let numbers = numbers.map(decimal).collect::<Result<Vec<u64>>>()?;
         Ok(numbers.chunks_exact(2).map(|pair| Segment { offset: pair[0], length: pair[1] }).collect())
     }
 }
