@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::Container;
 use crate::host::{Host, on_a_host};
 use crate::inventory::Inventory;
-use crate::plugin::{FOLDER, install, network, script, wait_for_remains, with};
+use crate::plugin::{FOLDER, install, network, output, script, wait_for_remains, with};
 use crate::standpoint::Standpoint;
 use crate::traffic::Tcp;
 
@@ -40,8 +40,9 @@ fn list(host: &Host, version: &str, plugins: &[Value]) -> String {
 fn noting(name: &str) -> Value {
     fs::create_dir_all(GOT).expect("a folder");
     let result = r#"sed 's/.*"prevResult":\(.*\)}$/\1/'"#;
-    let text =
-        format!("cat >{GOT}/{name}.$CNI_COMMAND\n[ $CNI_COMMAND != ADD ] || {result} {GOT}/{name}.ADD");
+    let text = format!(
+        "cat >{GOT}/{name}.$CNI_COMMAND\necho $CNI_ARGS $CNI_CONTAINERID $CNI_IFNAME >{GOT}/{name}.$CNI_COMMAND.args\n[ $CNI_COMMAND != ADD ] || {result} {GOT}/{name}.ADD"
+    );
     script(name, &text);
     json!({"type": name})
 }
@@ -85,6 +86,74 @@ fn a_list_connects_a_container() {
         wait_for_remains();
         host.net(&["rm", "testnet"]);
         before.is_back();
+    });
+}
+
+/// Capability arguments go to the plugins that list them, and so do the others' arguments.
+#[test]
+fn what_the_flags_say_reaches_the_plugins() {
+    on_a_host(|host| {
+        let wants =
+            |name: &str, capabilities: Value| with(&noting(name), json!({"capabilities": capabilities}));
+        let all = wants("all", json!({"bandwidth": true, "ips": true, "mac": true, "dns": true}));
+        let some = wants("some", json!({"mac": true, "portMappings": true, "ips": false}));
+        let list = list(host, "1.1.0", &[own(), all, some]);
+        let container = sleeper(host);
+        let given = json!({
+            "bandwidth": {"ingressRate": 1_000_000, "ingressBurst": 2_000_000}, "ips": ["10.77.0.9/24"],
+            "mac": "02:11:22:33:44:55", "dns": {"searches": ["example"], "servers": ["192.0.2.53"]}
+        });
+        let mut flags = ["--publish=8080:80", "--cni-args=IgnoreUnknown=1", "--cni-args=K8S_POD_NAME=web"]
+            .map(String::from)
+            .to_vec();
+        flags.push(format!("--cni={list}"));
+        let arguments = given.as_object().expect("an object").iter();
+        flags.extend(arguments.map(|(name, value)| format!("--cni-capability={name}={value}")));
+        create(&container, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+        for operation in ["ADD", "DEL"] {
+            if operation == "DEL" {
+                container.delete_force().ok();
+            }
+            assert_eq!(got("all", operation)["runtimeConfig"], given, "{operation}");
+            let ports = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+            let expected = json!({"mac": "02:11:22:33:44:55", "portMappings": ports});
+            assert_eq!(got("some", operation)["runtimeConfig"], expected, "{operation}");
+            let told = fs::read_to_string(format!("{GOT}/all.{operation}.args")).expect("it has been called");
+            assert_eq!(told, format!("IgnoreUnknown=1;K8S_POD_NAME=web {} eth0\n", container.id));
+        }
+        let wrong = format!("--cni-capability=mac={}", json!(["02:11:22:33:44:55"]));
+        let list = format!("--cni={list}");
+        let refused = container.finish(&mut called(container.bundle_command("create", &[&list, &wrong])));
+        refused.fails_with("capability argument \"mac\"");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_network_is_found_by_its_name() {
+    on_a_host(|host| {
+        // An /etc of the test's own.
+        output(
+            "sh",
+            &[
+                "-ec",
+                "mkdir -p /run/etc /run/work; mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc",
+            ],
+        );
+        let folder = "/etc/cni/net.d";
+        fs::create_dir_all(folder).expect("a folder");
+        fs::write(format!("{folder}/00-broken.conflist"), "{").expect("a file");
+        let path = list(host, "1.0.0", &[own()]);
+        fs::copy(path, format!("{folder}/10-own.conflist")).expect("a configuration");
+        let container = sleeper(host);
+        create(&container, &["--cni-network", "testnet"]);
+        assert_eq!(container.state()["network"][0]["addresses"], json!(["10.77.0.2/24", "fd77::2/64"]));
+        container.delete_force().ok();
+        let absent =
+            container.finish(&mut called(container.bundle_command("create", &["--cni-network", "absent"])));
+        // With what is wrong with files that could have been meant.
+        absent.fails_with("00-broken.conflist");
+        container.assert_gone();
     });
 }
 

@@ -12,7 +12,7 @@ use crate::traffic::Tcp;
 use pillbox_netlink::address::{self, Address};
 use pillbox_netlink::link::{self, Bridge, BridgeOptions};
 
-/// The file of cprates/box, as its documentation has it.
+/// The file of cprates/box, as its repository has it.
 const OF_BOX: &str = r#"{
   "loopback_name": "lo",
   "model": {
@@ -35,9 +35,34 @@ const OF_BOX: &str = r#"{
     }
   ],
   "dns": {
-    "nameservers": ["8.8.8.8", "8.8.4.4"],
-    "domain": "home",
-    "search": ["home"]
+    "nameservers": ["8.8.8.8"],
+    "domain": "box",
+    "search": ["box", "box.local"]
+  }
+}"#;
+
+/// Its file without a model.
+const OF_BOX_WITHOUT_MODEL: &str = r#"{
+  "loopback_name": "lo",
+  "interfaces": [
+    {
+      "type": "veth",
+      "name": "eth1",
+      "peer_name": "eth2",
+      "ip": "10.0.0.1/30",
+      "peer_ip": "10.0.0.2/30",
+      "routes": [
+        {
+          "subnet": "0.0.0.0/0",
+          "gateway": "10.0.0.1"
+        }
+      ]
+    }
+  ],
+  "dns": {
+    "nameservers": ["10.0.0.1"],
+    "domain": "lambda1",
+    "search": ["lambda1", "lambda.local"]
   }
 }"#;
 
@@ -53,7 +78,26 @@ fn the_file_of_box_runs_unchanged() {
         assert_eq!(Standpoint::Host.addresses("docker0"), ["172.17.0.1/28"]);
         assert_eq!(container.at().ask(Tcp, &socket(OUTSIDE_4, 81)), format!("outside sees {HOST_4}"));
         let resolver = container.call(&["exec", &container.id, "/bin/cat", "/etc/resolv.conf"]).ok().stdout;
-        assert_eq!(resolver, "nameserver 8.8.8.8\nnameserver 8.8.4.4\ndomain home\nsearch home\n");
+        assert_eq!(resolver, "nameserver 8.8.8.8\ndomain box\nsearch box box.local\n");
+        container.remove();
+    });
+}
+
+#[test]
+fn the_file_of_box_without_a_model_runs_unchanged() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        outside.route("10.0.0.0/30", HOST_4);
+        let _server = outside.at().serve("outside", Tcp, 81);
+        let container = Connected::new(host, &json!({}));
+        fs::write(container.bundle().join("netconf.json"), OF_BOX_WITHOUT_MODEL).expect("netconf.json");
+        container.create_and_start();
+        assert_eq!(container.at().addresses("eth2"), ["10.0.0.2/30"]);
+        assert_eq!(Standpoint::Host.addresses("eth1"), ["10.0.0.1/30"]);
+        // Nothing is masqueraded where there is no bridge.
+        assert_eq!(container.at().ask(Tcp, &socket(OUTSIDE_4, 81)), "outside sees 10.0.0.2");
+        let resolver = container.call(&["exec", &container.id, "/bin/cat", "/etc/resolv.conf"]).ok().stdout;
+        assert_eq!(resolver, "nameserver 10.0.0.1\ndomain lambda1\nsearch lambda1 lambda.local\n");
         container.remove();
     });
 }
