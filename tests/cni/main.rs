@@ -38,6 +38,7 @@ mod caller;
 mod chain;
 mod documents;
 mod interrupted;
+mod podman;
 mod reference;
 mod refusals;
 mod shared;
