@@ -1,5 +1,5 @@
-//! Init stays the container's first process: the program is its child. It passes signals on, collects whoever ends without a
-//! parent, and ends as the program does.
+//! Init stays the container's first process: the program is its child. It passes signals on, collects orphans that
+//! have ended, and ends as the program does.
 
 use pillbox_init::sys::{self, Inherited};
 use rustix::io::Errno;
@@ -55,7 +55,7 @@ fn reap(program: Pid, inherited: Inherited) -> ! {
     }
 }
 
-/// Collects those who have ended, and ends with the program.
+/// Collects the processes that have ended, and ends with the program.
 fn collect(program: Pid, options: WaitOptions) {
     let mut ended = None;
     loop {

@@ -32,7 +32,7 @@ const FIRST_INDEX: u32 = 2;
 const PATIENCE: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Whose interfaces they are.
+/// The container to which interfaces belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// Unique on the host: see [`Attachment`].
@@ -234,7 +234,8 @@ pub fn connect(
     complete(store, host, attachment, inside, loopback)
 }
 
-/// Gives an interface that is connected addresses, and with them routes and ports: for who learns them only then.
+/// Gives an interface that is connected already its addresses, and with them routes and ports: for callers that learn them only
+/// then.
 /// `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors

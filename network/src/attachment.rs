@@ -1,5 +1,5 @@
-//! What connects one container: everything that was decided for it, recorded before it is made, so that whoever comes
-//! later can undo it.
+//! What connects one container: everything that was decided for it, recorded before it is made, so that a later
+//! command can undo it.
 
 use std::net::IpAddr;
 

@@ -49,7 +49,7 @@ pub(crate) fn connect_again(
     Ok(())
 }
 
-/// Gives a bridge that is there what it lacks of a network's. It may be that of other networks, too.
+/// Adds to a bridge that is there what is missing for a network. It may be the bridge of other networks, too.
 pub(crate) fn complete_bridge(
     locked: &Locked<'_>,
     host: &mut Host,

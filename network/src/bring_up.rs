@@ -191,7 +191,7 @@ pub(crate) fn could_bring_up(locked: &Locked<'_>, host: &mut Host, wanted: &Netw
     prepare(locked, host, wanted, recorded, index, &mut Vec::new()).map(drop)
 }
 
-/// Decides what a network is to be that is not there, or that lacks something.
+/// Decides what becomes of a network that is not there, or of which something is missing.
 fn prepare(
     locked: &Locked<'_>,
     host: &mut Host,
@@ -253,7 +253,7 @@ pub(crate) fn finish(
             if let Some(wanted) = wanted.filter(|wanted| wanted.gateway.is_some()) {
                 complete_bridge(locked, host, network, index, wanted.force)?;
             }
-            // Whoever made it may not have come to that.
+            // The command that made it may have been killed before that.
             if !network.foreign {
                 connect_again(locked, host, network, index)?;
             }
@@ -360,7 +360,7 @@ fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
 }
 
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's or another network's, its record.
-/// With the last one goes what is the same for all. The record goes last: as long as it is there, whoever comes later removes
+/// With the last network goes what is the same for all. The record goes last: as long as it is there, a later command removes
 /// the rest, or puts it back.
 ///
 /// # Errors
@@ -369,7 +369,7 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     let others = on_same_bridge(locked, network)?;
     match others.first() {
         None if network.foreign => leave_bridge(host, network)?,
-        // Whoever is left undoes it.
+        // The network that is left undoes it.
         Some(other) if network.routes_loopback || network.trusted => {
             let mut heir = other.clone();
             heir.routes_loopback |= network.routes_loopback;
@@ -386,7 +386,7 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     match removed {
         Ok(()) => locked.remove_network(&network.name),
         Err(error) => {
-            // Whoever comes later removes the rest, and does not make the bridge again.
+            // A later command removes the rest, and does not make the bridge again.
             let half_gone = locked.put_network(&Network { ready: false, ..network.clone() });
             Err(error.besides(half_gone))
         }

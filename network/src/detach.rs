@@ -24,7 +24,7 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
     let locked = store.lock()?;
     match locked.attachment(key)? {
         Some(attachment) => undo(&locked, &mut Host::open()?, &attachment),
-        // Whoever was killed before it was recorded may have reserved something.
+        // A command that was killed before it recorded anything may have reserved something.
         None => locked.sweep_after(key),
     }
 }
@@ -40,15 +40,15 @@ impl Remains {
     /// Deletes them. Those that go with their network namespace meanwhile are none to delete.
     ///
     /// # Errors
-    /// The kernel refuses one; the others are deleted all the same.
+    /// The kernel refuses one; the others are deleted nevertheless.
     pub fn delete(mut self) -> Result<()> {
         let delete = |link: String| delete_link(&mut self.host.links, &*link);
         self.links.into_iter().map(delete).fold(Ok(()), Result::and)
     }
 }
 
-/// As [`detach`] for an attachment with one interface, but the links of a namespace that may stay are only cut off: they are down and have other names. Who
-/// cannot delete what remains leaves it to its namespace's end.
+/// As [`detach`] for an attachment with one interface, but the links of a namespace that may stay are only cut off: they are down and have other
+/// names. A caller that cannot delete them leaves them to the namespace's end.
 ///
 /// # Errors
 /// As for [`detach`].
@@ -56,7 +56,7 @@ pub fn cut_off(store: &Store, key: &str, interface: &str) -> Result<Option<Remai
     let locked = store.lock()?;
     let mut host = Host::open()?;
     let Some(attachment) = locked.attachment(key)? else {
-        // Who has struck it may have been killed behind that.
+        // The command that struck it may have been killed right after that.
         let mut links = Vec::new();
         for attempt in 0..NAMES {
             let name = link::name_of_remains(&link::host_name(key, interface, attempt));
@@ -116,8 +116,8 @@ pub(crate) fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> 
     tracked::forget(host, attachment)
 }
 
-/// Sets both ends of each pair down and gives them other names, so that nothing is in the way of who comes next. The
-/// result are those that are there.
+/// Sets both ends of each pair down and gives them other names, so that nothing is in the way of the next ones. Returns
+/// the names of those that are there.
 fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     let mut inside = match &attachment.namespace {
         Some(path) if attachment.holder.is_there()? => namespace::open_socket(path)?,

@@ -71,14 +71,14 @@ impl Resolver {
         if !resolver.servers.is_empty() {
             return resolver;
         }
-        // systemd-resolved listens on the loopback, and says here whom it asks itself.
+        // systemd-resolved listens on the loopback, and names here the servers that it asks itself.
         let real = read("/run/systemd/resolve/resolv.conf");
         if real.servers.is_empty() { resolver } else { real }
     }
 }
 
-/// Whom a program of this host's asks for names: servers on the host's loopback are among them, but for systemd-resolved's, where it
-/// says whom it asks itself.
+/// The servers that programs of this host ask for names. Servers on the host's loopback are among them, except for
+/// systemd-resolved's: those that it asks itself stand in its place.
 pub fn servers_of_host() -> Vec<IpAddr> {
     let addresses = |servers: &[String]| -> Vec<IpAddr> {
         servers.iter().filter_map(|server| server.parse().ok()).collect()

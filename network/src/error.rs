@@ -20,7 +20,7 @@ pub enum Kind {
     NotPermitted,
     /// Another command holds the lock.
     Busy,
-    /// The kernel lacks something that is needed for it: the error says what helps.
+    /// A part of the kernel that is needed for it is missing: the error says what helps.
     Unsupported,
     /// The kernel or a file system refused something.
     Host,

@@ -89,15 +89,14 @@ impl Host {
     /// Makes changes in the packet filter, all of them or none.
     ///
     /// # Errors
-    /// The kernel refuses one. If it lacks something for it the error says what helps.
+    /// The kernel refuses one. If a part of it is missing, the error says what helps.
     pub fn commit(&mut self, batch: &nft::Batch) -> Result<()> {
         self.filter()?.commit(batch).map_err(kernel::word_commit)
     }
 
     /// Closes the socket to the packet filter after something has been deleted, without waiting.
     ///
-    /// Whoever closes a socket to nf_tables waits until what was deleted is no longer in use (an RCU grace period, 5 to
-    /// 25 ms). So the last reference to it becomes a message in a pair of unix sockets that nobody can reach any more, and
+    /// Closing a socket to nf_tables waits until what was deleted is no longer in use (an RCU grace period, 5 to 25 ms). So the last reference to it becomes a message in a pair of unix sockets that nobody can reach any more, and
     /// the kernel's own worker, which collects such messages, closes it (net/unix/garbage.c). Before Linux 6.8 the caller
     /// does wait.
     pub fn leave_filter(&mut self) {

@@ -164,7 +164,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
             && !network.foreign
             && host.index_of(&network.link)?.is_none();
         if is_lost {
-            // Recorded, so that whoever comes later goes on if this command is killed.
+            // Recorded, so that a later command goes on if this one is killed.
             network.ready = false;
             locked.put_network(&network)?;
         }

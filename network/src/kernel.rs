@@ -1,4 +1,4 @@
-//! Parts of the kernel without which networks cannot be: how it says that it lacks one, and what helps.
+//! Parts of the kernel that networks need: how it reports that one is missing, and what helps.
 
 use pillbox_netlink::nft;
 use pillbox_netlink::{Cause, Refusal};
@@ -89,7 +89,7 @@ fn is_without_filter(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::PROTONOSUPPORT | Errno::INVAL))
 }
 
-/// Words why a transaction of nf_tables has failed, where the kernel lacks something for it.
+/// Words the failure of a transaction of nf_tables, with the part of the kernel that is missing, if that is the reason.
 #[cold]
 pub(crate) fn word_commit(error: pillbox_netlink::Error) -> Error {
     let missing = match error.cause() {

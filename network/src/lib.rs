@@ -3,7 +3,7 @@
 //! What one container is to be connected to is a list of [`Request`]s, from netconf.json ([`netconf`]), from the
 //! configuration of a CNI plugin, or from a program. [`attach::reserve`] decides everything about it, under the
 //! lock of the [`store`], and records it as an [`Attachment`]; [`attach::connect`] makes what the attachment says, and
-//! [`detach`] undoes it, whoever was killed when. Between the two, [`link`](mod@link) and [`filter`] compile attachments
+//! [`detach`] undoes it, whichever process was killed, and when. Between the two, [`link`](mod@link) and [`filter`] compile attachments
 //! to messages over netlink, and ask nobody anything.
 #![deny(unsafe_code)]
 

@@ -54,7 +54,7 @@ pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
 /// `::1` strictly by the link. What a container sends there itself is dropped before it is routed.
 ///
 /// # Errors
-/// None but for memory.
+/// Only for lack of memory.
 pub fn loopback_through(index: u32) -> Result<Message<'static>> {
     Ok(netlink_route::replace(&loopback_route(index))?)
 }
@@ -185,7 +185,7 @@ pub fn route(interface: &Interface, route: &attachment::Route) -> Result<Message
         return Err(Error::invalid(format_args!("route to {to} via {via}: these are of two families")));
     }
     let gateway = via.map(|Ip(ip)| ip);
-    // A gateway outside the interface's own networks is on the link all the same.
+    // A gateway outside the interface's own networks is on the link nevertheless.
     let is_known = |ip| interface.addresses.iter().any(|address| address.contains(ip));
     let onlink = gateway.is_some_and(|ip| !is_known(ip));
     Ok(netlink_route::add(&Route {
@@ -290,7 +290,7 @@ pub fn mac_text(address: MacAddress) -> String {
     bytes.join(":")
 }
 
-/// The hardware address that belongs to a container's IP address: whoever gets the address again has the same one, so
+/// The hardware address that belongs to a container's IP address: the next container with that IP address has the same one, so
 /// that no neighbour remembers a wrong one.
 pub fn mac_of_address(ip: IpAddr) -> MacAddress {
     let [a, b, c, d] = match ip {
@@ -328,7 +328,7 @@ pub fn is_host_name(name: &str) -> bool {
 /// What the names of links begin with that were cut off, but are not deleted yet.
 const REMAINS: &str = "gone-";
 
-/// The name that a pair has whose host end had that name, when it is cut off.
+/// The new name of a pair that is cut off and whose host end had that name.
 pub fn name_of_remains(host_name: &str) -> String {
     format!("{REMAINS}{:010x}", hash(host_name.as_bytes()) >> 24)
 }

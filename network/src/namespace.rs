@@ -56,7 +56,7 @@ pub fn within<T>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T
     let own = File::open(OWN).context(format_args!("open {OWN}"))?;
     enter(namespace, "enter a network namespace")?;
     let done = act();
-    // Whoever may leave it may come back: the namespace belongs to the same user namespace.
+    // A process that may leave it may come back: the namespace belongs to the same user namespace.
     enter(own.as_fd(), "return to the host's network namespace")?;
     Ok(done)
 }

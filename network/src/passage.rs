@@ -1,5 +1,5 @@
-//! Who is let pass the filters of others: the bridges of networks that the host serves, and the host's ends of pairs with
-//! published ports.
+//! Links whose packets are to pass the filters of others: the bridges of networks that the host serves, and the host's ends of
+//! pairs with published ports.
 
 use crate::attachment::{Attachment, Interface};
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ fn trust(locked: &Locked<'_>, host: &mut Host, network: &mut Network) -> Result<
         return Ok(Zone::Known);
     }
     if !network.trusted {
-        // Recorded first, so that whoever takes the network down undoes it.
+        // Recorded first, so that taking the network down undoes it.
         network.trusted = true;
         locked.put_network(network)?;
     }
@@ -91,8 +91,8 @@ pub(crate) fn keep_open(
     Ok(network)
 }
 
-/// Lets everything recorded pass, but for the network `but`, and says which were not let pass. What keeps one from it goes into
-/// `failed`, and the others are let pass all the same.
+/// Lets the packets of everything recorded pass, except for the network `but`, and says which did not pass before. A failure goes
+/// into `failed`, and does not keep the others from passing.
 ///
 /// # Errors
 /// The records cannot be read or written.

@@ -1,4 +1,4 @@
-//! Where a container finds whoever answers it for names: 127.0.0.11, port 53, in its own network namespace.
+//! Where a container finds the responder for names: 127.0.0.11, port 53, in its own network namespace.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::BorrowedFd;

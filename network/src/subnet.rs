@@ -96,8 +96,8 @@ pub(crate) fn choose_subnets(
     Ok(())
 }
 
-/// Subnets that nobody has, with their gateways, for a network of that name: neither the host, nor these networks, nor whoever is to
-/// have those beside them.
+/// Free subnets, with their gateways, for a network of that name: neither the host, nor these networks, nor `others` have any of
+/// their addresses.
 ///
 /// # Errors
 /// [`Kind::Taken`]: there are none.

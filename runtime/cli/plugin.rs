@@ -67,7 +67,7 @@ fn variable(name: &str) -> String {
 }
 
 fn read(command: &str) -> Result<String> {
-    // Whoever types the command to see the versions need not type a configuration.
+    // A person at a terminal who asks for the versions need not type a configuration.
     if command == "VERSION" && isatty(stdin()) {
         return Ok(String::new());
     }

@@ -2,8 +2,8 @@
 //! linux/netfilter/nfnetlink_conntrack.h.
 //!
 //! An entry says where the packets of a connection go, whatever the rules have become since. Over UDP there is no end
-//! that the kernel sees, and a client that goes on sending keeps its entry alive: whoever stops translating a port
-//! deletes the entries. The socket is that of nf_tables.
+//! that the kernel sees, and a client that goes on sending keeps its entry alive. So a program that stops translating a
+//! port deletes the entries. The socket is that of nf_tables.
 //!
 //! ```no_run
 //! use pillbox_netlink::conntrack::{self, Filter, Pattern};
@@ -105,7 +105,7 @@ pub struct Tuple {
 pub struct Entry {
     /// A number that no other entry has, and none gets that takes its place.
     pub id: u32,
-    /// The packets from the one who began it, before any translation.
+    /// The packets from the side that began it, before any translation.
     pub original: Tuple,
     /// The packets back, as they arrive. What is translated shows here: they come from where the destination was
     /// translated to.

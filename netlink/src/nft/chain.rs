@@ -1,7 +1,7 @@
 //! Chains: rules in order. A base chain is called by the kernel, the others by rules.
 //!
-//! Each base chain of a hook decides for itself, and a packet that one of them drops is gone, whatever the others say. Who
-//! drops what passes through this machine:
+//! Each base chain of a hook decides for itself, and a packet that one of them drops is gone, whatever the others say. The chains
+//! that drop packets which pass through this machine:
 //!
 //! ```no_run
 //! use pillbox_netlink::nft::{Base, Hook, Policy, Socket, chain};
@@ -57,7 +57,7 @@ pub struct Chain {
     pub name: String,
     /// Where the kernel calls it, if it does.
     pub base: Option<Base>,
-    /// What it carries for who made it, a comment for example.
+    /// Data of its maker's, a comment for example.
     pub userdata: Userdata,
 }
 

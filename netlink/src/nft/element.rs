@@ -45,7 +45,7 @@ pub struct Element {
     pub data: Option<ElementData>,
     /// After how long it goes, to the millisecond, in sets with timeouts.
     pub timeout: Option<Duration>,
-    /// What it carries for who made it, a comment for example.
+    /// Data of its maker's, a comment for example.
     pub userdata: Userdata,
 }
 
@@ -210,7 +210,7 @@ fn question(table: &Table, set: &Set) -> Result<Message<'static>> {
     message(Kind::GetElement, NlmF::DUMP, table.family, what, &attributes)
 }
 
-/// The element with that key, if there is one: who has a published port, without listing all.
+/// The element with that key, if there is one: it shows the holder of a published port without listing all.
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request; a set whose elements are ranges of a single type, of which

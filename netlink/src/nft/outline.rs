@@ -30,7 +30,7 @@ pub struct Outline {
     /// Its comment, wherever that is kept.
     pub comment: Option<String>,
     /// What becomes of every packet that it sees, where a rejected one is dropped; none where that depends on the packet, or
-    /// the next rule sees it all the same.
+    /// the next rule sees it nevertheless.
     pub always: Option<Verdict>,
     /// The place of the rule that it is like, in the list that was compared with.
     pub like: Option<usize>,

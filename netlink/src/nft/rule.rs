@@ -42,7 +42,7 @@ pub struct Rule {
     pub chain: String,
     /// What it does.
     pub expressions: Vec<Expression>,
-    /// What it carries for who made it, a comment for example.
+    /// Data of its maker's, a comment for example.
     pub userdata: Userdata,
 }
 
@@ -84,7 +84,7 @@ impl Rule {
         self.userdata.as_comment().or_else(by_expression)
     }
 
-    /// Whether another rule stands in a chain of the same name, does the same and has the same comment, whoever wrote it:
+    /// Whether another rule stands in a chain of the same name, does the same and has the same comment, whichever program wrote it:
     /// what was counted does not matter, nor where the comment is kept.
     pub fn is_like(&self, other: &Rule) -> bool {
         let (ours, others) = (self.expressions.iter(), other.expressions.iter());

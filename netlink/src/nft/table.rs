@@ -32,7 +32,7 @@ pub struct Table {
     pub name: String,
     /// [`DORMANT`], [`OWNED`], [`PERSISTENT`].
     pub flags: u32,
-    /// What it carries for who made it, a comment for example.
+    /// Data of its maker's, a comment for example.
     pub userdata: Userdata,
 }
 

@@ -1,4 +1,4 @@
-//! What objects carry for those who made them; the kernel does not look at it. nft(8) keeps comments there: type, length
+//! Data that objects carry for their makers; the kernel does not look at it. nft(8) keeps comments there: type, length
 //! and text with its NUL (libnftnl/udata.h).
 
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ const MAX: usize = 256;
 /// `NFTNL_UDATA_RULE_COMMENT`, and the same of tables, chains and elements.
 const COMMENT: u8 = 0;
 
-/// Bytes that an object carries for who made it.
+/// Bytes that an object carries for its maker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Userdata(pub Vec<u8>);
 

@@ -80,7 +80,7 @@ impl Neighbour {
 /// Adds a neighbour.
 ///
 /// # Errors
-/// None but for memory.
+/// Only for lack of memory.
 pub fn add(neighbour: &Neighbour) -> Result<Message<'static>> {
     message(Rtm::Newneigh, NlmF::CREATE | NlmF::EXCL, "add", neighbour)
 }
@@ -88,7 +88,7 @@ pub fn add(neighbour: &Neighbour) -> Result<Message<'static>> {
 /// Adds a neighbour, or changes the one with its address.
 ///
 /// # Errors
-/// None but for memory.
+/// Only for lack of memory.
 pub fn set(neighbour: &Neighbour) -> Result<Message<'static>> {
     message(Rtm::Newneigh, NlmF::CREATE | NlmF::REPLACE, "set", neighbour)
 }
@@ -96,7 +96,7 @@ pub fn set(neighbour: &Neighbour) -> Result<Message<'static>> {
 /// Deletes a neighbour; only link, address and `proxy` count.
 ///
 /// # Errors
-/// None but for memory.
+/// Only for lack of memory.
 pub fn delete(neighbour: &Neighbour) -> Result<Message<'static>> {
     message(Rtm::Delneigh, NlmF::empty(), "delete", neighbour)
 }
@@ -104,7 +104,7 @@ pub fn delete(neighbour: &Neighbour) -> Result<Message<'static>> {
 /// Tells a bridge that a hardware address is behind one of its ports, and nowhere else, as long as the port is there.
 ///
 /// # Errors
-/// None but for memory.
+/// Only for lack of memory.
 pub fn put_behind(port: u32, address: MacAddress) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
     attributes.push(Nda::Lladdr, &address);

@@ -57,7 +57,7 @@ pub struct Route {
     pub priority: Option<u32>,
     /// The routing table.
     pub table: u32,
-    /// Who made it (`RTPROT_`, linux/rtnetlink.h): 2 the kernel, 3 at boot, 4 by hand, 16 DHCP.
+    /// Its origin (`RTPROT_`, linux/rtnetlink.h): 2 the kernel, 3 at boot, 4 by hand, 16 DHCP.
     pub protocol: u8,
     /// How far away the destination is; without one it follows from kind and gateway.
     pub scope: Option<u8>,

@@ -72,7 +72,7 @@ pub struct Rule {
     pub action: RuleAction,
     /// Routes with a prefix of this length or a shorter one do not count: 0 leaves default routes out.
     pub suppressed_prefix: Option<u32>,
-    /// Who made it (`RTPROT_`, linux/rtnetlink.h): 2 the kernel, 4 by hand.
+    /// Its origin (`RTPROT_`, linux/rtnetlink.h): 2 the kernel, 4 by hand.
     pub protocol: u8,
 }
 

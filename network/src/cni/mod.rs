@@ -14,14 +14,14 @@
 //!   given, and [`check_together`] finds two that are the same.
 //! - [`Programs`]: the folders of CNI_PATH ([`parse_path`]) or [`FOLDERS`]; PATH for the environment, because plugins
 //!   execute iptables and each other. How a program is run is the caller's: [`execute`] does it by the standard
-//!   library, which takes 30 KB; whoever runs hooks has a way already, and needs stdout and stderr apart.
+//!   library, which takes 30 KB; a runtime that runs hooks has a way already, and needs stdout and stderr apart.
 //! - [`Parameters`]: the container's id, which CNI restricts more than OCI does (no `+`, a letter or digit first);
 //!   the path of the namespace; `--cni-args K=V;…` or an annotation; `--publish` by [`Capabilities::add_ports`],
 //!   other capability arguments by [`Capabilities::add`]. One that no plugin wants is an error: a port would silently
 //!   stay closed.
 //! - The order, with the container's namespace there and its program not started: [`Attached::new`], a journal entry
-//!   with [`Attached::to_json`], [`Attached::add`], the same entry with its result. Whoever undoes the entry calls
-//!   [`Attached::from_json`] and [`Attached::delete`], which may happen more than once; `delete --force` calls
+//!   with [`Attached::to_json`], [`Attached::add`], the same entry with its result. To undo the entry, call
+//!   [`Attached::from_json`] and [`Attached::delete`], as often as necessary; `delete --force` calls
 //!   [`Attached::delete_forced`] and strikes the entry whatever comes of it. The configuration's file is not needed.
 //! - The namespace's path may be that of a process (`/proc/PID/ns/net` of init). When DEL comes after that process's
 //!   end, plugins are called without a namespace, also if the number is another process's by then. They can do less:

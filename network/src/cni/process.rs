@@ -12,8 +12,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::program::{Ended, Execution, OUTPUT_MAX, STDERR_KEPT, quote_stderr};
 use crate::error::{Context, Error, Kind, Result};
 
-/// Runs a program to its end. It goes on if this process is killed meanwhile, and DEL that another one calls then may
-/// overtake ADD: whoever can let it die with the caller should rather do so.
+/// Runs a program to its end. If this process is killed meanwhile the program goes on, and a DEL by another process may then
+/// overtake ADD. A caller that can let the program die with itself should do that instead.
 ///
 /// # Errors
 /// It cannot be executed, takes longer than its limit, or prints more than [`OUTPUT_MAX`].

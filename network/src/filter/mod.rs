@@ -36,7 +36,7 @@ pub fn add_network(batch: &mut Batch, network: &Network) -> Result<()> {
     loopback::change(batch, network, Change::Add)
 }
 
-/// Deletes the elements of one network but for those that `others` have too: networks on the same bridge.
+/// Deletes the elements of one network, except for those that `others`, networks on the same bridge, have too.
 pub fn delete_network(batch: &mut Batch, network: &Network, others: &[Network]) -> Result<()> {
     let kept: Vec<(Set, Vec<Element>)> = others.iter().flat_map(network_elements).collect();
     for (set, mut elements) in network_elements(network) {

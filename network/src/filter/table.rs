@@ -56,7 +56,7 @@ pub(super) fn internal() -> Set {
     Set::new(INTERNAL, [DataType::LinkName])
 }
 
-/// The bridges whose addresses nobody outside is to know: only published ports lead there.
+/// The bridges whose addresses are hidden from the outside: only published ports lead there.
 pub(super) fn hidden() -> Set {
     Set::new(HIDDEN, [DataType::LinkName])
 }

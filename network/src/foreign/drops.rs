@@ -19,7 +19,7 @@ pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<
         let rules = outline::list(filter, &table, &chain.name, &[])?;
         let policy = chain.base.and_then(|base| base.policy);
         let drops = policy == Some(Policy::Drop) || rules.last().is_some_and(Outline::refuses_all);
-        // Whoever has written such a rule knows the bridge.
+        // The author of such a rule knows the bridge.
         let names = |rule: &Outline| rule.links.iter().any(|name| is_link(name, link));
         if drops && !rules.iter().any(names) && !is_dormant(filter, &table)? {
             let (family, table, chain) = (table.family.name(), table.name, chain.name);

@@ -3,7 +3,7 @@
 //! dockerd where it is the first to turn forwarding on. Where there is no such chain it is made, as iptables would make it.
 //!
 //! They stand behind everything that others have decided: Docker's isolation, DOCKER-USER, what ufw denies. Only a rule that
-//! refuses all that is left comes behind them: there ufw and administrators who prefer it to the policy would refuse us too.
+//! refuses all that is left comes behind them: ufw and administrators use such a rule instead of a policy, and it would refuse our packets as well.
 
 use pillbox_netlink::nft::{
     Base, Batch, Chain, ChainKind, Family, Hook, MetaKey, Outline, Place, Policy, Rule, Socket, Table,

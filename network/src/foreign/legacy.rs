@@ -1,5 +1,5 @@
-//! iptables-legacy, whose tables nf_tables does not show. They are only read: whoever changes one replaces all of it, and with it
-//! what somebody else has changed meanwhile.
+//! iptables-legacy, whose tables nf_tables does not show. They are only read: a change replaces the whole table, and
+//! with it what another program has changed meanwhile.
 
 use std::os::fd::AsFd;
 
@@ -11,11 +11,11 @@ use super::{Passage, iptables};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::{TableQuestion, ask_table};
 
-/// How often a table is read that somebody changes meanwhile.
+/// How often a table is read again if it changes meanwhile.
 const ATTEMPTS: u32 = 10;
 
-/// Refuses a link whose packets the chain FORWARD certainly drops, unless some rule names the link: whoever has written that
-/// knows it.
+/// Refuses a link whose packets the chain FORWARD certainly drops, unless some rule names the link: its author knows
+/// the link.
 ///
 /// # Errors
 /// It is so, and the remedy is named; or the table cannot be read.

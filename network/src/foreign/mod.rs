@@ -135,8 +135,8 @@ pub fn refuse_legacy(passage: &Passage<'_>) -> Result<()> {
     legacy::refuse(passage)
 }
 
-/// Finds what drops the packets of a link all the same, a line each in `notes`; but for the table of that name, whose owner
-/// has been asked.
+/// Finds what still drops the packets of a link, a line each in `notes`. Leaves out the table of that name, whose owner has been
+/// asked.
 ///
 /// # Errors
 /// The kernel refuses a question.

@@ -32,14 +32,14 @@ pub(super) fn add(call: &Call<'_>, version: Version, configuration: &Configurati
         holder,
         namespace: Some(call.namespace.to_string()),
     };
-    // There is nobody whom the changes on the host could be told.
+    // A plugin has nowhere to report changes of the host.
     let requests = std::slice::from_ref(&plan.request);
     let mut reserved = attach::reserve(&store, &mut host, &owner, requests, &mut Vec::new())?;
     let made = make(call, version, configuration, (&store, &mut host), &mut plan, &mut reserved.attachment);
     made.map_err(|failure: Failure| failure.besides(attach::give_up(&store, &mut host, &reserved)))
 }
 
-/// Whose namespace it is: not the host's own.
+/// The namespace that the attachment lives with, which must not be the host's own.
 pub(super) fn holder(call: &Call<'_>) -> Result<Holder> {
     let wrong = |error: Error| Failure::new(failure::ENVIRONMENT, error.after("CNI_NETNS"));
     let holder = Holder::of(call.namespace.as_ref()).map_err(|error| match error.errno() {
@@ -66,7 +66,7 @@ fn make(
     let in_variable = |error: Error| Failure::new(failure::ENVIRONMENT, error.after("CNI_NETNS"));
     let namespace = namespace::open(call.namespace)?.ok_or_else(gone)?;
     let mut inside = namespace::socket_in(namespace.as_fd()).map_err(in_variable)?;
-    // Whoever made the namespace may have left its loopback to others.
+    // The runtime that made the namespace may have left its loopback down.
     attach::connect(store, host, attachment, namespace.as_fd(), &mut inside, true)?;
     let delegated = ipam::delegate(call, configuration, Operation::Add, version);
     let extended = delegated.and_then(|given| {

@@ -63,7 +63,7 @@ object! {
 }
 
 object! {
-    /// What says who gives addresses.
+    /// The plugin that gives addresses.
     IpamKind<'a> {
         "type" => kind: Text<'a>,
     }

@@ -33,7 +33,8 @@
 //! - A failed ADD leaves nothing, though callers are to call DEL. ADD of what is attached already is an error, and so is an
 //!   address or a port that somebody has, a program of the host's as well.
 //! - DEL returns when the container's link is down, has another name, and is to be deleted: [`Answer::remains`].
-//! - Who has a route to a container's address reaches it, as with the reference plugins, and other than with netconf.json.
+//! - A machine that has a route to a container's address reaches it, as with the reference plugins; with netconf.json it
+//!   does not.
 //! - Networks and bridges stay when the last container has gone: `pillbox net rm NAME` removes them.
 
 mod add;

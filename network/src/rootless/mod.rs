@@ -1,6 +1,6 @@
 //! Networks for an ordinary user's container. Such a user makes no interfaces on the host; a program in user mode does
 //! the container's traffic with sockets of its own: pasta (Debian's package passt), else slirp4netns. Both show the
-//! container the addresses of those who connect to its published ports.
+//! container the addresses of its clients at published ports.
 //!
 //! A runtime calls
 //! 1. [`prepare`] before it makes anything: finds the program, checks the ports. From now on

@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// Listens to what it complains of until it ends, or goes on in a child that closes stderr; false if that takes too
-    /// long. It has to be heard: a pipe of a user who has many may hold as little as 8 KB, and a help text is longer.
+    /// long. It has to be read: a user with many pipes may get one of 8 KB, and a help text is longer.
     pub fn listen(&mut self) -> bool {
         let mut buffer = [0; 1024];
         while is_readable(&self.stderr, LIMIT) {

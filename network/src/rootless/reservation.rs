@@ -51,8 +51,8 @@ pub(super) fn reserve(program: Program, ports: &[Port], options: &Options) -> Re
     Ok(reserved)
 }
 
-/// Binds ports of the host, and listens at those of TCP, for who forwards them himself. Those that are 0 are chosen, and never one that is
-/// asked for as well.
+/// Binds ports of the host, and listens at those of TCP, for a program that forwards them itself. Ports that are 0 are chosen, and never
+/// one that is asked for as well.
 ///
 /// # Errors
 /// A port is taken, reserved for root or not of a kind that can be published; it is named.

@@ -1,4 +1,4 @@
-//! Programs of which there is no record: whoever has started them was killed before it could write one.
+//! Programs without a record: the runtime that started them was killed before it could write one.
 
 use std::fs;
 use std::path::Path;

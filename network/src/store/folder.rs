@@ -120,7 +120,7 @@ impl Folder {
         }
     }
 
-    /// Writes or replaces a file. Whoever reads it sees all of it or what was there before.
+    /// Writes or replaces a file. Readers see all of it or what was there before.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let file = self.open_file(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
         let rename = || rustix::fs::renameat(&self.descriptor, NEW, &self.descriptor, name);
@@ -133,7 +133,7 @@ impl Folder {
         written.map_err(|error| error.besides(self.unlink(NEW)))
     }
 
-    /// Removes a record of which somebody who was killed had not written all.
+    /// Removes a record that a killed command had not written completely.
     pub fn forget_new(&self) -> Result<()> {
         self.unlink(NEW)
     }

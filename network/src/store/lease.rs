@@ -67,7 +67,7 @@ impl Locked<'_> {
     /// Gives back the addresses that an attachment lists, as far as it still has them.
     ///
     /// # Errors
-    /// A link cannot be read or removed; the others are released all the same.
+    /// A link cannot be read or removed; the others are released nevertheless.
     pub fn release_leases(&self, attachment: &Attachment) -> Result<()> {
         // Where the network's name cannot be that of a file, nothing was leased.
         let leased =

@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `lock` | locked by flock(2) by whoever reads or changes anything here |
+//! | `lock` | locked by flock(2) while anything here is read or changed |
 //! | `boot` | a link whose text is the boot's id; what is recorded in another boot is forgotten, for nothing of it exists |
 //! | `networks/NAME` | a [`Network`](crate::Network) that was set up on the host, so that its rules can be put back |
 //! | `attachments/KEY` | an [`Attachment`](crate::Attachment), written before any of it is made |
@@ -13,7 +13,7 @@
 //!
 //! Links and records are complete or absent, whenever a command is killed. What an address or a port is reserved for is said
 //! by the attachment alone: a link that its attachment does not list, or whose attachment is not there, reserves nothing, and
-//! whoever meets it takes it over.
+//! the next command that needs it takes it over.
 
 mod folder;
 mod holder;

@@ -62,7 +62,7 @@ impl Order {
     }
 
     fn read(folder: &Folder, network: &str, subnet: Cidr, flags: OFlags) -> Result<Order> {
-        // By subnet, not by range: whoever frees an address knows no more.
+        // By subnet, not by range: no more is known when an address is freed.
         let first = subnet.network().ip;
         let name = format!("leases/{network}/{PREFIX}{first}-{}", subnet.prefix);
         let file = folder.open_file(&name, OFlags::RDWR | flags)?;

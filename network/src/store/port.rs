@@ -58,7 +58,7 @@ impl Locked<'_> {
     /// Gives back the ports that an attachment lists, as far as it still has them.
     ///
     /// # Errors
-    /// A link cannot be read or removed; the others are released all the same.
+    /// A link cannot be read or removed; the others are released nevertheless.
     pub fn release_ports(&self, attachment: &Attachment) -> Result<()> {
         let ports = attachment.interfaces.iter().flat_map(|interface| interface.ports.iter());
         self.free_all(ports.map(|published| Reservation::Port(published.port)), &attachment.key)
@@ -80,7 +80,7 @@ impl Locked<'_> {
         }
     }
 
-    /// A port that is reserved and could be meant as well, and for whom it is.
+    /// A reserved port that overlaps with this one, and its holder.
     fn met(&self, port: &Port) -> Result<Option<(Port, String)>> {
         let folder = port_folder(port);
         for name in self.folder().names(&folder)? {

@@ -57,7 +57,7 @@ impl fmt::Display for Reservation {
 }
 
 impl Locked<'_> {
-    /// Reserves something, unless it is reserved: then the result says for whom.
+    /// Reserves something, unless it is reserved: then the result names the holder.
     pub(super) fn claim(&mut self, reservation: Reservation, key: &str) -> Result<Option<String>> {
         let file = reservation.file();
         while !self.folder().link(&file, key)? {
@@ -70,7 +70,7 @@ impl Locked<'_> {
         Ok(None)
     }
 
-    /// For whom something is reserved, in words.
+    /// The holder of a reservation, in words.
     pub(super) fn holder(&self, reservation: &Reservation) -> Result<Option<String>> {
         let file = reservation.file();
         let Some(key) = self.folder().text(&file)? else { return Ok(None) };

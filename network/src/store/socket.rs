@@ -25,7 +25,7 @@ pub(super) fn check_free(port: &Port) -> Result<()> {
 /// Whether no program has the port, without asking which.
 ///
 /// # Errors
-/// As for [`check_free`], but for what that tells as taken.
+/// As for [`check_free`], except that a taken port is no error.
 pub(super) fn is_free(port: &Port) -> Result<bool> {
     match probe(port) {
         Err((_, Errno::ADDRINUSE)) => Ok(false),
@@ -67,7 +67,7 @@ fn refusal(port: &Port, ip: IpAddr, errno: Errno) -> Error {
     Error::new(kind, format!("port {port}: {why}"))
 }
 
-/// Binds a port and closes it again. False: the kernel lacks the protocol or the address family.
+/// Binds a port and closes it again. False if the kernel does not have the protocol or the address family.
 fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<bool> {
     let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, number) = match protocol {

@@ -103,7 +103,7 @@ fn list(store: Option<&Store>, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// The networks, and below them who is connected to which.
+/// The networks, and below them the containers with their interfaces.
 fn tables(listing: &Listing) -> String {
     let Listing { networks, attachments } = listing;
     let join = |parts: &mut dyn Iterator<Item = String>| parts.collect::<Vec<_>>().join(" ");

@@ -186,7 +186,7 @@ pub struct Wishes {
     pub stand_before: bool,
     /// See [`Intent`].
     pub environment: Vec<String>,
-    /// Who makes the cgroup.
+    /// How the cgroup is made.
     pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,

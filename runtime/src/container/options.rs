@@ -58,7 +58,7 @@ pub struct CreateOptions {
     pub line: CommandLine,
 }
 
-/// Who hears of each step when it has ended: its name, and when it began.
+/// Called after each step, with its name and the moment at which it began.
 #[derive(Clone, Default)]
 pub(super) struct Observer(Option<Arc<dyn Fn(&'static str, Instant) + Send + Sync>>);
 
@@ -154,8 +154,7 @@ impl CreateOptions {
         self
     }
 
-    /// Calls `observe` behind each of the runtime's steps with its name and the moment at which it began: for whoever wants to know how
-    /// long they take.
+    /// Calls `observe` after each of the runtime's steps with its name and the moment at which it began, to show how long they take.
     pub fn observe(mut self, observe: impl Fn(&'static str, Instant) + Send + Sync + 'static) -> Self {
         self.observer = Observer(Some(Arc::new(observe)));
         self

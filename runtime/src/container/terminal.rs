@@ -1,4 +1,4 @@
-//! The terminal of a program that starts, and who gets its master.
+//! The terminal of a program that starts, and the place to which its master goes.
 
 use super::options::CommandLine;
 use crate::console;

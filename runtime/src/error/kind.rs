@@ -44,9 +44,9 @@ pub enum Kind {
     OutOfMemory,
     /// The host is out of memory, processes, descriptors or space at the moment.
     Exhausted,
-    /// The caller lacks a right: capabilities, ownership, ranges of ids; or an outer sandbox forbids it.
+    /// A right of the caller's is missing: capabilities, ownership, ranges of ids; or an outer sandbox forbids it.
     NotPermitted,
-    /// The kernel or the host lacks something: a system call, a file system, a module, a helper program.
+    /// Something is missing in the kernel or on the host: a system call, a file system, a module, a helper program.
     Unsupported,
     /// There can be no cgroup: no hierarchy is mounted, it has other processes, systemd refuses it.
     Cgroup,

@@ -49,7 +49,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fds: u3
     let sets = grantable(builder, process.capabilities.unwrap_or_default());
     builder.push(DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
-    // An ordinary user who maps only the own id has to give up setgroups(2).
+    // An ordinary user that maps no other id than its own has to give up setgroups(2).
     let own_map = own_user_namespace && choose_method(spec, builder.host) == Method::Own;
     // Podman's `--group-add keep-groups`: files of the caller's groups stay accessible, whatever ids the
     // groups have inside.

@@ -49,8 +49,8 @@ pub struct RootSource(Option<Arc<dyn Source>>);
 
 impl RootSource {
     /// A mount: a detached one, as open_tree(2) and fsmount(2) make them, or a folder, which is taken with what is mounted
-    /// below it. Whoever keeps the descriptor keeps the file system mounted, so that closing it, not the container's end, waits
-    /// until an overlay is written to its disk. Before Linux 6.15 a detached mount serves one container.
+    /// below it. As long as the descriptor is open the file system stays mounted, so that closing it, not the container's end,
+    /// waits until an overlay is written to its disk. Before Linux 6.15 a detached mount serves one container.
     ///
     /// It takes root's rights.
     pub fn mount(mount: impl Into<Arc<OwnedFd>>) -> RootSource {

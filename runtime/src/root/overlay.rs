@@ -182,10 +182,10 @@ impl Layers {
     }
 }
 
-/// An empty tmpfs over the root: who looks an absolute path up begins below it.
+/// An empty tmpfs over the root: absolute paths are looked up below it.
 fn attach_folder_of_names() -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Whoever may write to a folder for everybody could not be trusted with links in it: protected_symlinks.
+    // In a folder to which everybody may write the kernel does not follow others' links: protected_symlinks.
     fsconfig_set_string(&context, c"mode", c"755")?;
     fsconfig_create(&context)?;
     let names = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;

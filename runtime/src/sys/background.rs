@@ -5,11 +5,11 @@ use syscalls::{Sysno, syscall1, syscall3, syscall5};
 
 use super::errno;
 
-/// Does `work` in a copy of this process, which closes stdin, stdout and stderr first: nobody waits for it, nor for an end of
-/// those. This process goes on at once, and should end without collecting it.
+/// Does `work` in a copy of this process, which closes stdin, stdout and stderr first, so that nothing waits for it or for the
+/// end of those. This process goes on at once, and should end without collecting it.
 ///
 /// # Errors
-/// [`Errno::BUSY`] if this process has other threads, of whose locks a copy would be left; those of fork(2). Then nothing has been done.
+/// [`Errno::BUSY`] if this process has other threads, whose locks the copy would keep; those of fork(2). Then nothing has been done.
 pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
     // A folder's links are its subfolders, its name, and the one in itself.
     if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {

@@ -59,7 +59,7 @@ pub fn in_user_namespace(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<
 /// The same in the user and the mount namespace of `process` (a pidfd), with these ids there.
 ///
 /// # Errors
-/// As for [`in_mount_copy`]; `EPERM` for who may not trace that process.
+/// As for [`in_mount_copy`]; `EPERM` if the caller may not trace that process.
 pub fn in_namespaces_of(
     process: BorrowedFd<'_>,
     (uid, gid): (Uid, Gid),

@@ -56,7 +56,7 @@ numbered! {
         Family = 15,
         /// The protocol over IP, one byte: 6 TCP, 17 UDP.
         TransportProtocol = 16,
-        /// Whom it is for, one byte: 0 this machine, 1 everybody, 2 several, 3 another machine.
+        /// The receiver, one byte: 0 this machine, 1 everybody, 2 several, 3 another machine.
         PacketType = 19,
         /// The cgroup's number of the socket that sends it, 32 bits.
         Cgroup = 23,
@@ -68,7 +68,7 @@ numbered! {
     ConnectionKey {
         /// What the packet is to it, 32 bits: [`connection`](crate::nft::connection).
         State = 0,
-        /// 0 from the one who began it, 1 back; one byte.
+        /// 0 from the side that began it, 1 back; one byte.
         Direction = 1,
         /// What has become of it, 32 bits: [`connection`](crate::nft::connection).
         Status = 2,

@@ -65,8 +65,8 @@ pub fn connect(root: &Root, id: &ContainerId, networks: &Networks) -> Result<Vec
 }
 
 /// Takes an interface of pillbox's own networks away from a container that runs. Its default routes and published ports become those
-/// of another one that can have them. `files` is the folder of the files by which it finds names; `elsewhere` is who has made the
-/// interface, if that was somebody else.
+/// of another one that can have them. `files` is the folder of the files by which it finds names; `elsewhere` is the process that made
+/// the interface, if it was another one.
 ///
 /// # Errors
 /// It does not run, has no such interface, or something cannot be undone.

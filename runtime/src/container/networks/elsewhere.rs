@@ -1,5 +1,5 @@
-//! Networks of pillbox's own that are not on the caller's host: an ordinary user's are in a network namespace in which he has the
-//! rights that root has on the host. The caller has them made by a process that stands there ([`Elsewhere`]); that process calls
+//! Networks of pillbox's own that are not on the caller's host: an ordinary user's are in a network namespace in which the user
+//! has the rights that root has on the host. The caller has them made by a process that stands there ([`Elsewhere`]); that process calls
 //! the functions of this file.
 
 use std::fmt;
@@ -42,7 +42,7 @@ pub trait Elsewhere: fmt::Debug + Send + Sync {
     fn remove(&self, whose: &Whose, name: &str, pid: i32) -> Result<Vec<NetworkRecord>>;
 }
 
-/// Whose interfaces they are.
+/// The container to which interfaces belong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whose {
     /// Unique where the networks are.
@@ -85,7 +85,7 @@ impl There {
         open().map_err(worded)
     }
 
-    /// Undoes what containers that have ended have left: nobody else does. What cannot be mended is said by whoever needs it.
+    /// Undoes what containers that have ended have left: nothing else does. What cannot be mended is reported when it is needed.
     fn put_in_order(&mut self) {
         let _ = inspect::mend(&self.store, &mut self.host);
     }

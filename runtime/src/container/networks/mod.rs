@@ -49,7 +49,7 @@ pub struct Networks {
     settings: CniSettings,
     /// Where the files by which the container finds names are, if not in its state folder.
     files: Option<PathBuf>,
-    /// Who makes the interfaces of pillbox's own networks, if those are not on the caller's host.
+    /// The process that makes the interfaces of pillbox's own networks, if those are not on the caller's host.
     elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
@@ -101,7 +101,7 @@ impl Networks {
         self.files = Some(folder);
     }
 
-    /// Has the interfaces of pillbox's own networks made by somebody who stands where those are.
+    /// Has the interfaces of pillbox's own networks made by a process that stands where those are.
     pub fn set_elsewhere(&mut self, elsewhere: Arc<dyn Elsewhere>) {
         self.elsewhere = Some(elsewhere);
     }

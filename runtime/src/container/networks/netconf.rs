@@ -43,7 +43,7 @@ pub fn reserve(
     Ok(Own { store, host, reserved: reserved.map_err(worded)? })
 }
 
-/// Whose the interfaces of the container with that state folder are.
+/// The owner of the interfaces of the container with that state folder.
 pub fn owner(directory: &StateDirectory, namespace: Option<String>) -> Result<Owner> {
     let path = directory.path().display().to_string();
     let status = rustix::fs::fstat(directory.folder()).context(|| format!("stat of {path}"))?;
