@@ -1,5 +1,5 @@
-//! Init stays the container's first process: the program is its child. It passes signals on, collects orphans that
-//! have ended, and ends as the program does.
+//! Init stays the container's first process: the program is its child. It passes signals on, collects orphans
+//! that have ended, and ends as the program does.
 
 use pillbox_init::sys::{self, Inherited};
 use rustix::io::Errno;
@@ -22,8 +22,9 @@ pub fn stand_before(inherited: Inherited) -> Result<(), Errno> {
     }
 }
 
-/// Keys that send signals reach the program and its children alone, not the first process as well, which would pass them on once
-/// more. Signals are blocked still, so that the terminal does not stop a process in its background.
+/// Keys that send signals reach the program and its children alone, not the first process as well, which
+/// would pass them on once more. Signals are blocked still, so that the terminal does not stop a process in
+/// its background.
 fn lead_terminal(inherited: Inherited) {
     if let Ok(()) = rustix::process::setpgid(None, None) {
         // Without a terminal there is nothing to lead.

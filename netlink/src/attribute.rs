@@ -14,7 +14,8 @@ pub(crate) const HEADER: usize = 4;
 pub(crate) const NESTED: u16 = 0x8000;
 
 /// The encoded attributes of one message or of one nest, in order.
-// What is too long is remembered, and found when the message is made: a result of each call would be half of the code.
+// What is too long is remembered, and found when the message is made: a result of each call would be half of
+// the code.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes(pub(crate) Vec<u8>, Option<u16>);
 

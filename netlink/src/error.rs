@@ -102,8 +102,8 @@ pub struct Refusal {
 pub struct Field {
     /// Where it stands, from the outermost attribute inwards: `hook.priority`, `expressions[2] (lookup)`.
     pub path: String,
-    /// Which one it is, from 0, where it lies in a list: of a rule's expressions, or of the elements that were given
-    /// to one call.
+    /// Which one it is, from 0, where it lies in a list: of a rule's expressions, or of the elements that
+    /// were given to one call.
     pub item: Option<usize>,
     /// What that one is called, where the items of the list have names: the expression `lookup`.
     pub label: Option<String>,

@@ -1,5 +1,6 @@
-//! Which part of a request a refusal is about: the kernel says at which byte an attribute is (`NLMSGERR_ATTR_OFFS`,
-//! linux/netlink.h), and the names of the attributes make that a path like `link info.data` or `elements[3].key`.
+//! Which part of a request a refusal is about: the kernel says at which byte an attribute is
+//! (`NLMSGERR_ATTR_OFFS`, linux/netlink.h), and the names of the attributes make that a path like `link
+//! info.data` or `elements[3].key`.
 
 use std::fmt::Write;
 

@@ -1,11 +1,11 @@
-//! Networks of Linux without processes and without libc: rtnetlink(7) ([`link`], [`address`], [`route`], [`rule`],
-//! [`neighbour`], [`namespace`]), several changes in one round trip; nf_tables ([`nft`]), several changes in one transaction; and the
-//! connections that the kernel tracks ([`conntrack`]).
+//! Networks of Linux without processes and without libc: rtnetlink(7) ([`link`], [`address`], [`route`],
+//! [`rule`], [`neighbour`], [`namespace`]), several changes in one round trip; nf_tables ([`nft`]), several
+//! changes in one transaction; and the connections that the kernel tracks ([`conntrack`]).
 //!
-//! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
-//! call. Functions that ask for something take the socket. The socket may have been opened by another process in
-//! another network namespace: it continues to work on that namespace. A refusal has the kernel's own text and the
-//! [`Field`] that it is about, if the kernel says so.
+//! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one
+//! system call. Functions that ask for something take the socket. The socket may have been opened by another
+//! process in another network namespace: it continues to work on that namespace. A refusal has the kernel's
+//! own text and the [`Field`] that it is about, if the kernel says so.
 //!
 //! A bridge, and a container's interface that is born in its network namespace, in one round trip:
 //!

@@ -33,8 +33,8 @@ pub struct Message<'fd> {
 }
 
 impl Message<'_> {
-    /// `fixed` is the part before the attributes, `names` their names; `what` says what the message does, and begins
-    /// the text of a refusal.
+    /// `fixed` is the part before the attributes, `names` their names; `what` says what the message does, and
+    /// begins the text of a refusal.
     pub(crate) fn new(
         kind: impl Into<u16>,
         flags: NlmF,

@@ -121,7 +121,8 @@ pub(crate) fn find(attributes: &[u8], wanted: impl Into<u16>) -> Result<Option<&
     Ok(None)
 }
 
-/// Whether the kernel lists just the attributes that were sent to it: it orders them as it likes, and flags no nests.
+/// Whether the kernel lists just the attributes that were sent to it: it orders them as it likes, and flags
+/// no nests.
 pub(crate) fn is_same(sent: &[u8], listed: &[u8]) -> bool {
     let mut left = Positions::new(listed).count();
     for (kind, payload, start) in Positions::new(sent) {

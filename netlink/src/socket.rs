@@ -222,7 +222,8 @@ impl Socket {
     pub(crate) fn send_long(&self, wire: &[u8]) -> Result<()> {
         match self.send_wire(wire) {
             Err(error) if error.is_of_system(Errno::MSGSIZE) => {
-                // The kernel doubles it. Beyond the system's bound it needs CAP_NET_ADMIN, as what is sent does.
+                // The kernel doubles it. Beyond the system's bound it needs CAP_NET_ADMIN, as what is sent
+                // does.
                 sockopt::set_socket_send_buffer_size_force(&self.fd, wire.len() + 4096)
                     .map_err(failed("setsockopt SO_SNDBUFFORCE"))?;
                 self.send_wire(wire)

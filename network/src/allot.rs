@@ -50,8 +50,8 @@ pub(crate) fn allot(
     Ok(())
 }
 
-/// An address that is not reserved. Those that are come to this attachment as well, which does not have them: they are free again at
-/// its end.
+/// An address that is not reserved. Those that are come to this attachment as well, which does not have them:
+/// they are free again at its end.
 fn lease(
     locked: &mut Locked<'_>,
     network: &Network,

@@ -53,12 +53,12 @@ pub struct Reserved {
     pub made: Vec<String>,
 }
 
-/// Decides everything about a container's interfaces and records it: networks are found or made, addresses and ports
-/// are its own from now on. `notes` gets what was changed on the host, a line each.
+/// Decides everything about a container's interfaces and records it: networks are found or made, addresses
+/// and ports are its own from now on. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
-/// Something that was asked for cannot be had: it is named, and nothing of this container is left, nor of networks that
-/// were made for it.
+/// Something that was asked for cannot be had: it is named, and nothing of this container is left, nor of
+/// networks that were made for it.
 pub fn reserve(
     store: &Store,
     host: &mut Host,
@@ -99,8 +99,8 @@ pub fn reserve(
     }
 }
 
-/// Undoes what was reserved and could not be connected, and the networks that were made for it, unless somebody else is on
-/// them meanwhile.
+/// Undoes what was reserved and could not be connected, and the networks that were made for it, unless
+/// somebody else is on them meanwhile.
 ///
 /// # Errors
 /// Something could not be undone; it stays recorded then.
@@ -159,8 +159,8 @@ pub(crate) fn decide(
     allot(locked, &owner.key, request, network, before, interface)
 }
 
-/// An interface as it was asked for, the one at that position: without addresses and what follows from them, and without an end on the
-/// host.
+/// An interface as it was asked for, the one at that position: without addresses and what follows from them,
+/// and without an end on the host.
 fn as_asked(owner: &Owner, request: &Request, network: &Network, position: usize) -> Result<Interface> {
     let is_made = network.kind == NetworkKind::Bridge && !network.foreign;
     Ok(Interface {
@@ -195,7 +195,8 @@ impl Interface {
 /// The name of a pair's host end, and an index that goes with it.
 fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String, u32)> {
     let (asked, inside) = (&request.host_name, &request.name);
-    // The link of a container with the same id that has just ended goes with its network namespace, which takes a moment.
+    // The link of a container with the same id that has just ended goes with its network namespace, which
+    // takes a moment.
     let attempts = if asked.is_some() { 1 } else { NAMES };
     for attempt in 0..attempts {
         let name = match asked {
@@ -213,9 +214,9 @@ fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String,
     Err(Error::new(Kind::Taken, text))
 }
 
-/// Makes what was recorded: the links, with `namespace` for the container's ends, then their addresses and routes by
-/// `inside`, a socket in that namespace, where the loopback may be set up on the way, then the published ports. Three
-/// messages over netlink and their answers.
+/// Makes what was recorded: the links, with `namespace` for the container's ends, then their addresses and
+/// routes by `inside`, a socket in that namespace, where the loopback may be set up on the way, then the
+/// published ports. Three messages over netlink and their answers.
 ///
 /// # Errors
 /// The kernel refuses something. What was made stays recorded: [`crate::detach`] undoes it.
@@ -234,9 +235,8 @@ pub fn connect(
     complete(store, host, attachment, inside, loopback)
 }
 
-/// Gives an interface that is connected already its addresses, and with them routes and ports: for callers that learn them only
-/// then.
-/// `notes` gets what was changed on the host, a line each.
+/// Gives an interface that is connected already its addresses, and with them routes and ports: for callers
+/// that learn them only then. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
 /// As for [`reserve`] and [`connect`].
@@ -288,8 +288,9 @@ pub(crate) fn complete(
     publish_ports(store, host, attachment)
 }
 
-/// Gives a macvlan its addresses and sets it up, for which no other one over the same link may have its hardware address.
-/// That of a container that has just ended goes with its network namespace, which takes a moment.
+/// Gives a macvlan its addresses and sets it up, for which no other one over the same link may have its
+/// hardware address. That of a container that has just ended goes with its network namespace, which takes a
+/// moment.
 fn set_up_macvlan(inside: &mut Socket, messages: &[Message<'_>], interface: &Interface) -> Result<()> {
     let (addresses, set_up) = messages.split_at(interface.addresses.len());
     for batch in addresses.chunks(pillbox_netlink::MAX_BATCH) {
@@ -378,7 +379,8 @@ fn word_link(error: pillbox_netlink::Error, interface: &Interface) -> Error {
     }
 }
 
-/// Adds the published ports to the packet filter; where there are none, makes sure at least that nobody has flushed it.
+/// Adds the published ports to the packet filter; where there are none, makes sure at least that nobody has
+/// flushed it.
 pub(crate) fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
     filter::change_ports(&mut batch, attachment, Change::Add)?;

@@ -1,5 +1,5 @@
-//! What connects one container: everything that was decided for it, recorded before it is made, so that a later
-//! command can undo it.
+//! What connects one container: everything that was decided for it, recorded before it is made, so that a
+//! later command can undo it.
 
 use std::net::IpAddr;
 
@@ -16,8 +16,9 @@ object! {
     #[derive(Eq, Serialize)]
     #[serde(rename_all = "camelCase")]
     Attachment {
-        /// Unique on the host; the name of its record. Of a container `HASH-ID`, where the hash is that of its state
-        /// folder; of what pillbox-net connects `cni-HASH-ID`, where the hash is that of network, id and interface.
+        /// Unique on the host; the name of its record. Of a container `HASH-ID`, where the hash is that of
+        /// its state folder; of what pillbox-net connects `cni-HASH-ID`, where the hash is that of network,
+        /// id and interface.
         "key" required => key: String,
         /// The container's id, for people.
         "owner" required => owner: String,
@@ -31,8 +32,8 @@ object! {
 }
 
 object! {
-    /// What an attachment lives with: a container's state folder, or a network namespace. When the path is gone or leads
-    /// to another inode, nobody will undo the attachment any more, and anybody may.
+    /// What an attachment lives with: a container's state folder, or a network namespace. When the path is
+    /// gone or leads to another inode, nobody will undo the attachment any more, and anybody may.
     #[derive(Eq, Serialize)]
     #[serde(rename_all = "camelCase")]
     Holder {
@@ -158,8 +159,8 @@ impl Interface {
     }
 }
 
-/// The key of a container's attachment, by the path of its state folder: two containers with one id, but another root,
-/// have two keys.
+/// The key of a container's attachment, by the path of its state folder: two containers with one id, but
+/// another root, have two keys.
 pub fn attachment_key(state_folder: &str, id: &str) -> String {
     /// So that the key is the name of a file.
     const MAX_ID: usize = 100;
@@ -167,7 +168,8 @@ pub fn attachment_key(state_folder: &str, id: &str) -> String {
     format!("{:016x}-{shown}", hash(state_folder.as_bytes()))
 }
 
-/// FNV-1a, 64 bits: short names of things with long ones. Not for anything that an attacker may choose to collide.
+/// FNV-1a, 64 bits: short names of things with long ones. Not for anything that an attacker may choose to
+/// collide.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()

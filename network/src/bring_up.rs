@@ -24,8 +24,8 @@ use crate::subnet::{check_families, check_free, choose_subnets, subnets};
 /// Finds a network, or makes it. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
-/// It is another one than was asked for, its subnets are somebody else's, or the kernel refuses something. What was made
-/// is gone again.
+/// It is another one than was asked for, its subnets are somebody else's, or the kernel refuses something.
+/// What was made is gone again.
 pub fn bring_up(
     locked: &Locked<'_>,
     host: &mut Host,
@@ -281,7 +281,8 @@ pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<
     forward(is_needed, &format_args!("network {}", network.name), notes)
 }
 
-/// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line each.
+/// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line
+/// each.
 pub(crate) fn let_forward_ports(interface: &Interface, notes: &mut Vec<String>) -> Result<()> {
     let is_needed = |is_v4| has_pair_ports(interface, is_v4);
     forward(is_needed, &format_args!("interface {}", interface.name), notes)
@@ -321,12 +322,14 @@ pub(crate) fn has_table(host: &mut Host) -> Result<bool> {
     Ok(kernel::of_filter(host.filter().and_then(find))?.flatten().is_some())
 }
 
-/// Puts everything back that somebody has flushed: the table, the elements of all networks and of all published ports.
+/// Puts everything back that somebody has flushed: the table, the elements of all networks and of all
+/// published ports.
 pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> {
     let mut batch = Batch::new();
     add_recorded(locked, &mut batch)?;
     host.commit(&batch)?;
-    // With ours, those in the chains of others have been flushed. What keeps one network from passing is not what all need.
+    // With ours, those in the chains of others have been flushed. What keeps one network from passing is not
+    // what all need.
     passage::open_all(locked, host, None, &mut Vec::new(), &mut Vec::new()).map(drop)
 }
 
@@ -359,9 +362,9 @@ fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
     }
 }
 
-/// Removes a network from the host: its rules, its bridge unless that is somebody else's or another network's, its record.
-/// With the last network goes what is the same for all. The record goes last: as long as it is there, a later command removes
-/// the rest, or puts it back.
+/// Removes a network from the host: its rules, its bridge unless that is somebody else's or another
+/// network's, its record. With the last network goes what is the same for all. The record goes last: as long
+/// as it is there, a later command removes the rest, or puts it back.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
@@ -409,7 +412,8 @@ fn remove_rules(locked: &Locked<'_>, host: &mut Host, network: &Network, others:
     Ok(())
 }
 
-/// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
+/// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's
+/// nothing is removed.
 fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     let Some(index) = host.index_of(&network.link)?.filter(|_| !network.foreign) else { return Ok(()) };
     if others.is_empty() {

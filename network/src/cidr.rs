@@ -50,8 +50,8 @@ impl Cidr {
             || other.contains(self.ip) && other.prefix <= self.prefix
     }
 
-    /// Whether a host can have the address: not the network's own, nor for IPv4 that of its broadcasts (RFC 3021:
-    /// networks of two addresses or one have neither).
+    /// Whether a host can have the address: not the network's own, nor for IPv4 that of its broadcasts (RFC
+    /// 3021: networks of two addresses or one have neither).
     pub fn is_for_hosts(self, ip: IpAddr) -> bool {
         let is_small = self.prefix + 1 >= bits(self.ip);
         let is_broadcast = ip.is_ipv4() && ip == self.last();

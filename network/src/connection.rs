@@ -24,11 +24,12 @@ pub struct Inside<'s> {
     pub socket: &'s mut Socket,
 }
 
-/// Adds an interface to a container that runs, and makes it. `notes` gets what was changed on the host, a line each.
+/// Adds an interface to a container that runs, and makes it. `notes` gets what was changed on the host, a
+/// line each.
 ///
 /// # Errors
-/// Something that was asked for cannot be had: it is named, and nothing of the interface is left, nor of a network that was made
-/// for it.
+/// Something that was asked for cannot be had: it is named, and nothing of the interface is left, nor of a
+/// network that was made for it.
 pub fn add_interface(
     store: &Store,
     host: &mut Host,
@@ -82,8 +83,9 @@ pub fn add_interface(
     }
 }
 
-/// Takes an interface away from a container that runs. Its default routes and published ports become those of another one that can
-/// have them. The result is what the container has then; of an interface that is not there nothing is changed.
+/// Takes an interface away from a container that runs. Its default routes and published ports become those of
+/// another one that can have them. The result is what the container has then; of an interface that is not
+/// there nothing is changed.
 ///
 /// # Errors
 /// Something could not be undone; it stays recorded then.
@@ -179,7 +181,8 @@ fn inherit_routes(locked: &Locked<'_>, attachment: &mut Attachment) -> Result<Ve
     Ok(messages)
 }
 
-/// The ports of an interface that is gone become those of the first one that can have them; the result is that one alone.
+/// The ports of an interface that is gone become those of the first one that can have them; the result is
+/// that one alone.
 fn inherit_ports(
     locked: &Locked<'_>,
     attachment: &mut Attachment,

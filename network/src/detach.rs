@@ -29,10 +29,12 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
     }
 }
 
-/// Links that were cut off, and are still to be deleted: that takes the kernel 15 ms and longer than all the rest.
+/// Links that were cut off, and are still to be deleted: that takes the kernel 15 ms and longer than all the
+/// rest.
 pub struct Remains {
     host: Host,
-    /// Their names. Another command may have deleted them by then, and a new link may have got an index of theirs.
+    /// Their names. Another command may have deleted them by then, and a new link may have got an index of
+    /// theirs.
     links: Vec<String>,
 }
 
@@ -47,8 +49,9 @@ impl Remains {
     }
 }
 
-/// As [`detach`] for an attachment with one interface, but the links of a namespace that may stay are only cut off: they are down and have other
-/// names. A caller that cannot delete them leaves them to the namespace's end.
+/// As [`detach`] for an attachment with one interface, but the links of a namespace that may stay are only
+/// cut off: they are down and have other names. A caller that cannot delete them leaves them to the
+/// namespace's end.
 ///
 /// # Errors
 /// As for [`detach`].
@@ -116,8 +119,8 @@ pub(crate) fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> 
     tracked::forget(host, attachment)
 }
 
-/// Sets both ends of each pair down and gives them other names, so that nothing is in the way of the next ones. Returns
-/// the names of those that are there.
+/// Sets both ends of each pair down and gives them other names, so that nothing is in the way of the next
+/// ones. Returns the names of those that are there.
 fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     let mut inside = match &attachment.namespace {
         Some(path) if attachment.holder.is_there()? => namespace::open_socket(path)?,
@@ -154,8 +157,9 @@ pub(crate) fn delete_link<'a>(socket: &mut Socket, link: impl Into<Which<'a>>) -
     }
 }
 
-/// Deletes links that do not go by themselves. Others go with their network namespace, a moment later; deleting one takes
-/// the kernel longer than all the rest. A name that somebody has asked for is to be free at once.
+/// Deletes links that do not go by themselves. Others go with their network namespace, a moment later;
+/// deleting one takes the kernel longer than all the rest. A name that somebody has asked for is to be free
+/// at once.
 fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut inside = None;
     for interface in &attachment.interfaces {

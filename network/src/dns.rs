@@ -77,8 +77,8 @@ impl Resolver {
     }
 }
 
-/// The servers that programs of this host ask for names. Servers on the host's loopback are among them, except for
-/// systemd-resolved's: those that it asks itself stand in its place.
+/// The servers that programs of this host ask for names. Servers on the host's loopback are among them,
+/// except for systemd-resolved's: those that it asks itself stand in its place.
 pub fn servers_of_host() -> Vec<IpAddr> {
     let addresses = |servers: &[String]| -> Vec<IpAddr> {
         servers.iter().filter_map(|server| server.parse().ok()).collect()

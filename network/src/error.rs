@@ -168,8 +168,8 @@ fn kind_of(errno: Errno) -> Kind {
     }
 }
 
-/// The text for an errno without Rust's `(os error N)`. Three differ from the C library's, which callers of a container
-/// runtime take as a fault of the container's program.
+/// The text for an errno without Rust's `(os error N)`. Three differ from the C library's, which callers of a
+/// container runtime take as a fault of the container's program.
 pub(crate) fn describe(errno: Errno) -> String {
     match errno {
         Errno::ACCESS => return "access denied".to_string(),

@@ -1,6 +1,6 @@
-//! firewalld, which rejects at its end what it does not know: it is asked over D-Bus to put a link into a zone that lets its
-//! packets pass. Its own table belongs to it alone. What it is asked for lasts until it reloads: then its table has another
-//! handle.
+//! firewalld, which rejects at its end what it does not know: it is asked over D-Bus to put a link into a
+//! zone that lets its packets pass. Its own table belongs to it alone. What it is asked for lasts until it
+//! reloads: then its table has another handle.
 
 use std::os::fd::OwnedFd;
 
@@ -26,7 +26,8 @@ pub fn table_handle(filter: &mut Socket) -> Result<u64> {
     Ok(table::find(filter, Family::Inet, TABLE)?.map_or(0, |found| found.handle))
 }
 
-/// firewalld, where it runs. Once the bus is silent nothing more is asked of it: each question would take its patience.
+/// firewalld, where it runs. Once the bus is silent nothing more is asked of it: each question would take its
+/// patience.
 #[derive(Debug)]
 pub struct Firewalld(std::result::Result<Bus, String>);
 

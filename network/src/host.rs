@@ -96,9 +96,10 @@ impl Host {
 
     /// Closes the socket to the packet filter after something has been deleted, without waiting.
     ///
-    /// Closing a socket to nf_tables waits until what was deleted is no longer in use (an RCU grace period, 5 to 25 ms). So the last reference to it becomes a message in a pair of unix sockets that nobody can reach any more, and
-    /// the kernel's own worker, which collects such messages, closes it (net/unix/garbage.c). Before Linux 6.8 the caller
-    /// does wait.
+    /// Closing a socket to nf_tables waits until what was deleted is no longer in use (an RCU grace period, 5
+    /// to 25 ms). So the last reference to it becomes a message in a pair of unix sockets that nobody can
+    /// reach any more, and the kernel's own worker, which collects such messages, closes it
+    /// (net/unix/garbage.c). Before Linux 6.8 the caller does wait.
     pub fn leave_filter(&mut self) {
         let Some(filter) = self.filter.take().map(OwnedFd::from) else { return };
         let pair = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
@@ -124,9 +125,9 @@ impl Host {
         }
     }
 
-    /// Has the kernel see that the other end of a pair is up. By itself it does so milliseconds later, and until then a bridge
-    /// drops what is for that port: a connection made at once takes a second. It is a message over netlink only where no
-    /// sysfs shows this network namespace.
+    /// Has the kernel see that the other end of a pair is up. By itself it does so milliseconds later, and
+    /// until then a bridge drops what is for that port: a connection made at once takes a second. It is a
+    /// message over netlink only where no sysfs shows this network namespace.
     ///
     /// # Errors
     /// The link is gone.
@@ -180,8 +181,9 @@ fn forwarding(is_v4: bool) -> &'static str {
     if is_v4 { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" }
 }
 
-/// Lets packets from 127.0.0.0/8 leave by that link, and answers come back: for ports published on the loopback; false if
-/// they did already. Frames that a container makes up are dropped by the packet filter, which must have its rule first.
+/// Lets packets from 127.0.0.0/8 leave by that link, and answers come back: for ports published on the
+/// loopback; false if they did already. Frames that a container makes up are dropped by the packet filter,
+/// which must have its rule first.
 ///
 /// # Errors
 /// The setting cannot be written.

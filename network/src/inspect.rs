@@ -1,5 +1,5 @@
-//! What there is on this host, what is wrong with it, and mending that: what commands left that were killed, and what
-//! others have removed.
+//! What there is on this host, what is wrong with it, and mending that: what commands left that were killed,
+//! and what others have removed.
 
 use pillbox_netlink::nft::{Batch, Element, element};
 
@@ -131,8 +131,8 @@ fn describe(swept: &Swept, lines: &mut Vec<String>) {
     lines.extend(swept.unreadable.iter().map(Error::to_string));
 }
 
-/// Removes what is left of containers that are gone, and puts back what others have removed. The result is what was done,
-/// a line each.
+/// Removes what is left of containers that are gone, and puts back what others have removed. The result is
+/// what was done, a line each.
 ///
 /// # Errors
 /// Something could not be mended: the first error, after all else has been tried.

@@ -64,7 +64,8 @@ impl Part {
     }
 }
 
-/// Opens a socket to nf_tables, which the kernel gives as soon as it has anything of netfilter's over netlink.
+/// Opens a socket to nf_tables, which the kernel gives as soon as it has anything of netfilter's over
+/// netlink.
 pub(crate) fn open_filter() -> Result<nft::Socket> {
     nft::Socket::open().map_err(Error::from).map_err(|error| match error.errno() {
         Some(Errno::PROTONOSUPPORT) => NF_TABLES.missing(&error),
@@ -89,7 +90,8 @@ fn is_without_filter(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::PROTONOSUPPORT | Errno::INVAL))
 }
 
-/// Words the failure of a transaction of nf_tables, with the part of the kernel that is missing, if that is the reason.
+/// Words the failure of a transaction of nf_tables, with the part of the kernel that is missing, if that is
+/// the reason.
 #[cold]
 pub(crate) fn word_commit(error: pillbox_netlink::Error) -> Error {
     let missing = match error.cause() {
@@ -103,7 +105,8 @@ pub(crate) fn word_commit(error: pillbox_netlink::Error) -> Error {
 fn missing_for(refusal: &Refusal) -> Option<Part> {
     let Refusal { errno, field, .. } = refusal;
     match (*errno, field) {
-        // Of the transaction itself, which no part of netfilter takes, or of a table of a family that is not built in.
+        // Of the transaction itself, which no part of netfilter takes, or of a table of a family that is not
+        // built in.
         (Errno::OPNOTSUPP, None) => Some(NF_TABLES),
         (Errno::NOENT, Some(field)) => match &field.label {
             Some(label) => EXPRESSIONS.iter().find(|(name, _)| name == label).map(|(_, part)| *part),

@@ -1,5 +1,5 @@
-//! Links, addresses and routes: what is asked of the kernel for a bridge, and for a container's interface at both of its
-//! ends. Pure: messages are compiled here, and sent by [`crate::host`].
+//! Links, addresses and routes: what is asked of the kernel for a bridge, and for a container's interface at
+//! both of its ends. Pure: messages are compiled here, and sent by [`crate::host`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -50,8 +50,8 @@ pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
     Ok(messages)
 }
 
-/// Lets answers from a port that is published on `::1` come back over a bridge: the kernel routes what comes in for
-/// `::1` strictly by the link. What a container sends there itself is dropped before it is routed.
+/// Lets answers from a port that is published on `::1` come back over a bridge: the kernel routes what comes
+/// in for `::1` strictly by the link. What a container sends there itself is dropped before it is routed.
 ///
 /// # Errors
 /// Only for lack of memory.
@@ -69,7 +69,8 @@ pub fn no_loopback_through(index: u32) -> Result<Message<'static>> {
 
 fn loopback_route(index: u32) -> Route {
     let loopback = Cidr::single(Ipv6Addr::LOCALHOST.into());
-    // Behind the loopback's own, which has 0. A route of the same priority would replace that of another bridge.
+    // Behind the loopback's own, which has 0. A route of the same priority would replace that of another
+    // bridge.
     let priority = Some(index);
     Route {
         index: Some(index),
@@ -80,8 +81,8 @@ fn loopback_route(index: u32) -> Route {
     }
 }
 
-/// The host's part of an interface: the link itself, which is born in the container's network namespace. `below` is the
-/// index of its bridge, or of the link that it lies over.
+/// The host's part of an interface: the link itself, which is born in the container's network namespace.
+/// `below` is the index of its bridge, or of the link that it lies over.
 ///
 /// # Errors
 /// A name is not one that a link can have, or a mode is unknown.
@@ -95,7 +96,8 @@ pub fn host_end<'fd>(
     let namespace = Some(namespace);
     if !kind.is_pair() {
         let kind = over(interface, below.unwrap_or(0))?;
-        // Its routes would go when it is set up later with another state: it is set up inside, behind its addresses.
+        // Its routes would go when it is set up later with another state: it is set up inside, behind its
+        // addresses.
         let up = false;
         let index = Some(*index);
         return Ok(vec![link::add(&NewLink {
@@ -290,8 +292,8 @@ pub fn mac_text(address: MacAddress) -> String {
     bytes.join(":")
 }
 
-/// The hardware address that belongs to a container's IP address: the next container with that IP address has the same one, so
-/// that no neighbour remembers a wrong one.
+/// The hardware address that belongs to a container's IP address: the next container with that IP address has
+/// the same one, so that no neighbour remembers a wrong one.
 pub fn mac_of_address(ip: IpAddr) -> MacAddress {
     let [a, b, c, d] = match ip {
         IpAddr::V4(ip) => Ipv4Addr::octets(&ip),
@@ -300,8 +302,8 @@ pub fn mac_of_address(ip: IpAddr) -> MacAddress {
     [0x02, 0x50, a, b, c, d]
 }
 
-/// The hardware address of a pair's host end. It is higher than all others: a bridge without one of its own takes the
-/// lowest of its ports'.
+/// The hardware address of a pair's host end. It is higher than all others: a bridge without one of its own
+/// takes the lowest of its ports'.
 pub fn mac_of_host_end(name: &str) -> MacAddress {
     let [a, b, c, d, ..] = hash(name.as_bytes()).to_be_bytes();
     [0xfe, 0x50, a, b, c, d]
@@ -313,8 +315,8 @@ pub fn mac_of_name(name: &str) -> MacAddress {
     [0x02, 0x62, a, b, c, d]
 }
 
-/// The name of a pair's host end: 15 bytes from what is unique on the host, the attachment's key and the interface's name.
-/// `attempt` leads to another one.
+/// The name of a pair's host end: 15 bytes from what is unique on the host, the attachment's key and the
+/// interface's name. `attempt` leads to another one.
 pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
     let hash = hash(format!("{key}:{interface}:{attempt}").as_bytes());
     format!("veth{:011x}", hash >> 20)
@@ -344,8 +346,8 @@ fn has_digits(name: &str, prefix: &str, count: usize) -> bool {
     name.strip_prefix(prefix).is_some_and(|digits| digits.len() == count && digits.bytes().all(is_digit))
 }
 
-/// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.
-/// `attempt` leads to another one.
+/// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at
+/// 1. `attempt` leads to another one.
 pub fn choose_index(key: &str, interface: &str, attempt: u32) -> u32 {
     /// Far from what the kernel gives out, and below 2³¹.
     const FIRST: u32 = 1 << 24;

@@ -96,7 +96,8 @@ object! {
         "routesLoopback" => routes_loopback: bool,
         /// firewalld has its bridge in a zone because of this network.
         "trusted" => trusted: bool,
-        /// Others filtered what is forwarded when that was looked at last: it is looked at for each container.
+        /// Others filtered what is forwarded when that was looked at last: it is looked at for each
+        /// container.
         "crowded" => crowded: bool,
         /// Which other programs with packet filters there were when it was set up.
         "witness" => witness: u64,
@@ -152,8 +153,8 @@ impl Range {
         (self.first.map_or(first, |Ip(ip)| ip), self.last.map_or(last, |Ip(ip)| ip))
     }
 
-    /// Whether a container may have the address when it asks for it: any of the subnet's that hosts can have, but the
-    /// gateway's.
+    /// Whether a container may have the address when it asks for it: any of the subnet's that hosts can have,
+    /// but the gateway's.
     pub fn may_give(&self, ip: IpAddr) -> bool {
         self.subnet.is_for_hosts(ip) && self.gateway != Some(Ip(ip))
     }

@@ -1,5 +1,5 @@
-//! Links whose packets are to pass the filters of others: the bridges of networks that the host serves, and the host's ends of
-//! pairs with published ports.
+//! Links whose packets are to pass the filters of others: the bridges of networks that the host serves, and
+//! the host's ends of pairs with published ports.
 
 use crate::attachment::{Attachment, Interface};
 use crate::error::{Error, Result};
@@ -9,8 +9,8 @@ use crate::host::Host;
 use crate::network::{Network, NetworkKind};
 use crate::store::Locked;
 
-/// Lets the packets of a network's bridge pass; whether anything was missing for that. `notes` gets what drops them all the
-/// same, a line each. The caller records the network.
+/// Lets the packets of a network's bridge pass; whether anything was missing for that. `notes` gets what
+/// drops them all the same, a line each. The caller records the network.
 ///
 /// # Errors
 /// iptables-legacy drops them: the remedy is named. The kernel refuses something.
@@ -64,8 +64,8 @@ fn remedy(link: &str) -> String {
     format!("let its packets pass (firewall-cmd --zone={ZONE} --add-interface={link})")
 }
 
-/// Makes sure that a network's bridge is still let pass, at each container: on a crowded host chains are flushed and firewalld
-/// reloads. Where it was not, all others are looked at as well.
+/// Makes sure that a network's bridge is still let pass, at each container: on a crowded host chains are
+/// flushed and firewalld reloads. Where it was not, all others are looked at as well.
 ///
 /// # Errors
 /// As for [`open`].
@@ -91,8 +91,8 @@ pub(crate) fn keep_open(
     Ok(network)
 }
 
-/// Lets the packets of everything recorded pass, except for the network `but`, and says which did not pass before. A failure goes
-/// into `failed`, and does not keep the others from passing.
+/// Lets the packets of everything recorded pass, except for the network `but`, and says which did not pass
+/// before. A failure goes into `failed`, and does not keep the others from passing.
 ///
 /// # Errors
 /// The records cannot be read or written.
@@ -139,8 +139,8 @@ pub(crate) fn close(host: &mut Host, network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// Lets what is for the published ports of an attachment's pairs pass; whether anything was missing for that. firewalld lets
-/// all published ports pass.
+/// Lets what is for the published ports of an attachment's pairs pass; whether anything was missing for that.
+/// firewalld lets all published ports pass.
 ///
 /// # Errors
 /// As for [`open`].

@@ -78,8 +78,9 @@ object! {
 }
 
 impl Port {
-    /// Reads `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`, as Docker's `--publish` takes it; ports may be ranges of equal
-    /// length (`8000-8009:80-89`), and an IPv6 address stands in brackets. Without a host port a free one is chosen.
+    /// Reads `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`, as Docker's `--publish` takes it; ports may be
+    /// ranges of equal length (`8000-8009:80-89`), and an IPv6 address stands in brackets. Without a host
+    /// port a free one is chosen.
     ///
     /// # Errors
     /// What is wrong, naming the text.

@@ -90,8 +90,8 @@ impl Value<'_> for Wanted {
     }
 }
 
-/// The network of an interface. What is said must be so; what is not said is as the network has it, or for a new one as
-/// is best.
+/// The network of an interface. What is said must be so; what is not said is as the network has it, or for a
+/// new one as is best.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkRequest {
     /// Unique on the host.
@@ -118,8 +118,9 @@ pub struct NetworkRequest {
     pub isolated: Option<bool>,
     /// Whether it has no way out.
     pub internal: Option<bool>,
-    /// Whether the bridge has the gateways' addresses and the host routes; then it is so also with a bridge that is
-    /// there, which may be that of several networks. `None`: it is so with a bridge that has to be made.
+    /// Whether the bridge has the gateways' addresses and the host routes; then it is so also with a bridge
+    /// that is there, which may be that of several networks. `None`: it is so with a bridge that has to be
+    /// made.
     pub gateway: Option<bool>,
     /// Addresses of the bridge that are in the gateways' way are removed.
     pub force: bool,

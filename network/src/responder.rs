@@ -26,8 +26,9 @@ pub struct Sockets {
     pub tcp: TcpListener,
 }
 
-/// Opens them. They have a port that is free, to which the packet filter leads what is sent to port 53: so a server for names that
-/// the container runs itself can have that one. Without a packet filter they have port 53. The loopback is up.
+/// Opens them. They have a port that is free, to which the packet filter leads what is sent to port 53: so a
+/// server for names that the container runs itself can have that one. Without a packet filter they have port
+/// 53. The loopback is up.
 ///
 /// # Errors
 /// The namespace cannot be entered, or the kernel gives no sockets.

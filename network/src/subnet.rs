@@ -96,8 +96,8 @@ pub(crate) fn choose_subnets(
     Ok(())
 }
 
-/// Free subnets, with their gateways, for a network of that name: neither the host, nor these networks, nor `others` have any of
-/// their addresses.
+/// Free subnets, with their gateways, for a network of that name: neither the host, nor these networks, nor
+/// `others` have any of their addresses.
 ///
 /// # Errors
 /// [`Kind::Taken`]: there are none.
@@ -145,7 +145,8 @@ pub(crate) fn range_of(gateway: Cidr) -> Range {
     Range { subnet: gateway.network(), gateway: Some(Ip(gateway.ip)), first: None, last: None }
 }
 
-/// The gateway in the network's own subnet of unique local addresses (RFC 4193): the same each time on this machine.
+/// The gateway in the network's own subnet of unique local addresses (RFC 4193): the same each time on this
+/// machine.
 fn local_subnet(name: &str) -> Result<Cidr> {
     let machine = std::fs::read("/etc/machine-id").or_else(|_| host::boot_id().map(String::into_bytes))?;
     let [global @ .., _, _, _] = hash(&machine).to_be_bytes();

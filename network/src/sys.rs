@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall5};
 
-/// A question about a table of iptables-legacy: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h.
+/// A question about a table of iptables-legacy: linux/netfilter_ipv4/ip_tables.h,
+/// linux/netfilter_ipv6/ip6_tables.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableQuestion {
     /// `IPT_SO_GET_INFO`: where its chains begin.
@@ -17,7 +18,8 @@ pub enum TableQuestion {
 /// `SOL_IP`, `SOL_IPV6`.
 const LEVELS: [usize; 2] = [0, 41];
 
-/// Asks about a table of the network namespace that a socket is in, whose family it has. The buffer begins with what is asked for.
+/// Asks about a table of the network namespace that a socket is in, whose family it has. The buffer begins
+/// with what is asked for.
 ///
 /// # Errors
 /// ENOENT: there is no such table. EAGAIN: the answer has another length. EPERM.

@@ -1,6 +1,6 @@
-//! Tracked connections over UDP. They have no end that the kernel sees, and packets of one that it tracks go where its
-//! first packet went, whatever the rules say meanwhile. So what was tracked for a published port is deleted when the port
-//! is published, and when it is not any more.
+//! Tracked connections over UDP. They have no end that the kernel sees, and packets of one that it tracks go
+//! where its first packet went, whatever the rules say meanwhile. So what was tracked for a published port is
+//! deleted when the port is published, and when it is not any more.
 
 use std::net::IpAddr;
 

@@ -1,10 +1,11 @@
 //! The heap of a program that ends soon: memory is handed out in order, and freed by the end of the process.
 //!
-//! A command of pillbox, or of box, needs a few hundred KB for a few milliseconds. A general allocator would map and unmap
-//! pages meanwhile, and fault each of them in again: that was half of the time that reading a configuration took.
-//! Here the block that was handed out last can grow in place, and its memory is used again when it is freed. Other
-//! small blocks that are freed serve later allocations of their size, so that the heap of a loop (`events`, a
-//! foreground container) does not grow. Large blocks are mappings of their own.
+//! A command of pillbox, or of box, needs a few hundred KB for a few milliseconds. A general allocator would
+//! map and unmap pages meanwhile, and fault each of them in again: that was half of the time that reading a
+//! configuration took. Here the block that was handed out last can grow in place, and its memory is used
+//! again when it is freed. Other small blocks that are freed serve later allocations of their size, so that
+//! the heap of a loop (`events`, a foreground container) does not grow. Large blocks are mappings of their
+//! own.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -33,7 +34,8 @@ pub struct Heap {
 // SAFETY: only `with` accesses the chunk, one thread at a time.
 unsafe impl Sync for Heap {}
 
-/// A heap's first chunk, in the program's .bss: unlike a mapping, it shares page tables with the program's code.
+/// A heap's first chunk, in the program's .bss: unlike a mapping, it shares page tables with the program's
+/// code.
 #[repr(align(16))]
 pub struct FirstChunk(UnsafeCell<[MaybeUninit<u8>; CHUNK]>);
 
@@ -61,7 +63,8 @@ impl Heap {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Chunk) -> T) -> T {
-        // pillbox allocates in one thread: the one that makes a network namespace does not. In box threads seldom meet here.
+        // pillbox allocates in one thread: the one that makes a network namespace does not. In box threads
+        // seldom meet here.
         while self.locked.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
@@ -131,7 +134,8 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Whether a block is a mapping of its own. Freeing a block asks the same question, and must get the same answer.
+/// Whether a block is a mapping of its own. Freeing a block asks the same question, and must get the same
+/// answer.
 fn is_mapping(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() <= PAGE
 }
@@ -148,8 +152,8 @@ fn map(size: usize) -> *mut u8 {
 /// The number of sizes of small blocks: see [`class`].
 const CLASSES: usize = 52;
 
-/// The size to which a small block is rounded up, and the number of that size class. Sizes are multiples of 16 up
-/// to 128, then four for each doubling.
+/// The size to which a small block is rounded up, and the number of that size class. Sizes are multiples of
+/// 16 up to 128, then four for each doubling.
 fn class(size: usize) -> (usize, usize) {
     if size <= 128 {
         let number = size.saturating_sub(1) / 16;
@@ -160,9 +164,9 @@ fn class(size: usize) -> (usize, usize) {
     (quarters << (doubling - 2), doubling * 4 + quarters - 25)
 }
 
-/// Memory from which blocks are taken. Its first `taken` bytes are blocks; at most `used` bytes have ever been.
-/// For each class, `free` has a list of free blocks of this and former chunks: each begins with the address of the
-/// next.
+/// Memory from which blocks are taken. Its first `taken` bytes are blocks; at most `used` bytes have ever
+/// been. For each class, `free` has a list of free blocks of this and former chunks: each begins with the
+/// address of the next.
 struct Chunk {
     start: *mut u8,
     size: usize,
@@ -178,7 +182,8 @@ impl Chunk {
     /// A block, or null, and how many bytes at its start may be other than zero.
     fn take(&mut self, layout: Layout) -> (*mut u8, usize) {
         let (size, number) = class(layout.size());
-        // Free blocks are only known to be aligned to 16, so a block with a larger alignment is always a new one.
+        // Free blocks are only known to be aligned to 16, so a block with a larger alignment is always a new
+        // one.
         if let Some(free) = self.free.get_mut(number).filter(|free| !free.is_null() && layout.align() <= 16) {
             let block = *free;
             // SAFETY: nobody owns a free block; it is large enough for an address, and `give_back` wrote one.

@@ -161,8 +161,8 @@ const HELP: Flag = Flag { long: "help", short: Some('h'), value: None, help: "sh
 /// Parses a command line.
 ///
 /// # Errors
-/// A command or flag is unknown, or a value is missing or wrong; the error names it. `log` is set up by then if
-/// `--log` came first.
+/// A command or flag is unknown, or a value is missing or wrong; the error names it. `log` is set up by then
+/// if `--log` came first.
 pub fn parse(
     arguments: Vec<OsString>,
     commands: &'static [Command],
@@ -328,8 +328,8 @@ fn syntax_error(error: &lexopt::Error) -> Error {
     Error::new(error.to_string())
 }
 
-/// Adds the second dash to long flags with one, which programs written in Go accept. Other arguments stay as they are,
-/// as does everything after `--` and after a command like `exec`.
+/// Adds the second dash to long flags with one, which programs written in Go accept. Other arguments stay as
+/// they are, as does everything after `--` and after a command like `exec`.
 fn undash(arguments: Vec<OsString>, commands: &'static [Command]) -> Vec<OsString> {
     let known = |name: &str| {
         let flags = commands.iter().flat_map(|command| command.flags).chain(GLOBAL_FLAGS);

@@ -1,7 +1,8 @@
 //! The function that the C library's start code calls.
 //!
-//! The standard library's own entry also sets up a signal stack and handlers, to report stack overflows: a dozen
-//! system calls in each command, for a program whose recursion is bounded. This does only what is needed.
+//! The standard library's own entry also sets up a signal stack and handlers, to report stack overflows: a
+//! dozen system calls in each command, for a program whose recursion is bounded. This does only what is
+//! needed.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;

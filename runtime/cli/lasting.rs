@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::allocator::{FirstChunk, Heap};
 
-/// [`Heap`], until the process stays: from then on blocks come from the C library's heap, which gives memory back.
+/// [`Heap`], until the process stays: from then on blocks come from the C library's heap, which gives memory
+/// back.
 pub struct Lasting {
     brief: Heap,
     chunk: &'static FirstChunk,
@@ -22,7 +23,8 @@ impl Lasting {
         Lasting { brief: Heap::beginning_with(chunk), chunk, is_spread, stays }
     }
 
-    /// Says that this process stays, which a monitor does first of all: later it may be too late, and nothing changes.
+    /// Says that this process stays, which a monitor does first of all: later it may be too late, and nothing
+    /// changes.
     pub fn stay(&self) {
         if !self.is_spread.load(Ordering::Acquire) {
             self.stays.store(true, Ordering::Release);
@@ -47,8 +49,8 @@ impl Lasting {
 }
 
 // SAFETY: each block goes back to the heap that it came from. Before the process stays there is but one, and it stays only
-// if all blocks so far are in the first chunk; afterwards that chunk tells them from the others. A thread that is just given
-// one elsewhere could be missed, but a process says that it stays before it has threads.
+// if all blocks so far are in the first chunk; afterwards that chunk tells them from the others. A thread
+// that is just given one elsewhere could be missed, but a process says that it stays before it has threads.
 unsafe impl GlobalAlloc for Lasting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the rules of `GlobalAlloc::alloc`.

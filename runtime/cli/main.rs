@@ -24,8 +24,8 @@ use pillbox::error::{Error, Result};
 static HEAP: allocator::Heap = allocator::Heap::beginning_with(&FIRST_CHUNK);
 static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 
-/// Runs the command line and returns the exit status. `program` is the name by which it was called, and `arguments` what
-/// follows. If `stdio` is an error, it is only safe to report it.
+/// Runs the command line and returns the exit status. `program` is the name by which it was called, and
+/// `arguments` what follows. If `stdio` is an error, it is only safe to report it.
 #[cfg_attr(test, expect(dead_code))]
 #[cfg_attr(not(feature = "network"), expect(unused_variables))]
 fn main_with(program: &OsStr, arguments: impl Iterator<Item = OsString>, stdio: Result<()>) -> u8 {
@@ -58,7 +58,8 @@ fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     }
 }
 
-/// Everything here trusts the caller's environment and files: a setuid pillbox would give its rights to any caller.
+/// Everything here trusts the caller's environment and files: a setuid pillbox would give its rights to any
+/// caller.
 fn refuse_setuid() -> Result<()> {
     let same_user = rustix::process::getuid() == rustix::process::geteuid();
     let same_group = rustix::process::getgid() == rustix::process::getegid();

@@ -82,8 +82,8 @@ fn programs() -> pillbox_network::Result<Programs> {
     Ok(Programs { folders, environment, ..Programs::new(cni::execute) })
 }
 
-/// Lets a copy of this process delete links. Nothing depends on it: they are down, have other names, and go with their
-/// namespace.
+/// Lets a copy of this process delete links. Nothing depends on it: they are down, have other names, and go
+/// with their namespace.
 fn leave(remains: Remains) {
     let mut remains = Some(remains);
     let mut delete = || drop(remains.take().map(Remains::delete));

@@ -24,7 +24,8 @@ pub fn config(program: &Program) -> Result<String> {
     let Program { arguments, environment, cwd, terminal, user: (uid, gid) } = program;
     let text = |value: &str| json::to_string(&value);
     let mapping = |id: u32| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
-    // In a user namespace, capabilities apply only to what it owns, so all are granted; root gets Docker's selection.
+    // In a user namespace, capabilities apply only to what it owns, so all are granted; root gets Docker's
+    // selection.
     let (user_namespace, capabilities) = if uid.is_root() {
         (String::new(), CAPABILITIES)
     } else {

@@ -1,9 +1,10 @@
 //! pillbox as a library: OCI containers, run by the calling process.
 //!
-//! A [`Container`] is made from a [`Bundle`] (a folder with a config.json, or such a document in memory) below a [`Root`] (the
-//! folder that keeps what is known of containers), and stands for the life cycle of the OCI specification: create, start, kill,
-//! delete, and besides it wait, exec, pause and resume. [`CreateOptions`] say where its stdin, stdout and stderr lead.
-//! The command `pillbox` is made of the same parts, and sees the same containers.
+//! A [`Container`] is made from a [`Bundle`] (a folder with a config.json, or such a document in memory)
+//! below a [`Root`] (the folder that keeps what is known of containers), and stands for the life cycle of the
+//! OCI specification: create, start, kill, delete, and besides it wait, exec, pause and resume.
+//! [`CreateOptions`] say where its stdin, stdout and stderr lead. The command `pillbox` is made of the same
+//! parts, and sees the same containers.
 //!
 //! ```no_run
 //! use std::io::Read as _;
@@ -29,21 +30,23 @@
 //!
 //! # What it does to the calling process
 //!
-//! Nothing here prints, exits, touches signals or starts threads that stay. ([`container::run`] alone takes the calling thread's signals, and
-//! passes bytes between the container's terminal and the caller's stdio: that is what it is for.)
-//! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
-//! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
-//! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
+//! Nothing here prints, exits, touches signals or starts threads that stay. ([`container::run`] alone takes
+//! the calling thread's signals, and passes bytes between the container's terminal and the caller's stdio:
+//! that is what it is for.) A container's first process is a child of the caller's: a caller that ignores
+//! `SIGCHLD` or waits for every child takes statuses away from [`Container::wait`]. Descriptors are
+//! close-on-exec, and only the container's three streams and [`CreateOptions::preserve_fds`] get into it; the
+//! caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
 //!
 //! # A root without a path
 //!
-//! [`CreateOptions::root`] takes a detached mount, or the layers of an overlay, instead of the folder at `root.path`; see [`root`].
-//! Then nothing is mounted on the host, neither while the container runs nor when its creation is killed.
+//! [`CreateOptions::root`] takes a detached mount, or the layers of an overlay, instead of the folder at
+//! `root.path`; see [`root`]. Then nothing is mounted on the host, neither while the container runs nor when
+//! its creation is killed.
 //!
 //! # Errors
 //!
-//! [`Error`] is a text in one line that names field or step, value and cause. Programs need not read it: [`Error::kind`] says what a
-//! caller can do about it, [`Error::os_error`] what the kernel said.
+//! [`Error`] is a text in one line that names field or step, value and cause. Programs need not read it:
+//! [`Error::kind`] says what a caller can do about it, [`Error::os_error`] what the kernel said.
 //!
 //! ```
 //! use pillbox::{Container, Kind, Root};
@@ -57,8 +60,9 @@
 //!
 //! # What is decided when
 //!
-//! Everything that can be found wrong with a configuration is found before anything is made; [`Container::create`] either
-//! leaves a container whose program waits, or nothing. ARCHITECTURE.md in the source tree tells how.
+//! Everything that can be found wrong with a configuration is found before anything is made;
+//! [`Container::create`] either leaves a container whose program waits, or nothing. ARCHITECTURE.md in the
+//! source tree tells how.
 
 #![deny(unsafe_code)]
 // The caller decides what is said, and when it ends.

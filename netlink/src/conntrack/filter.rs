@@ -58,8 +58,9 @@ impl Filter {
         Ok(family)
     }
 
-    /// Whether a kernel that gets it deletes the right ones, and one that does not know filters deletes none: it must not be
-    /// empty, nor have both addresses of a tuple, by which such a kernel may find one without looking at the rest.
+    /// Whether a kernel that gets it deletes the right ones, and one that does not know filters deletes none:
+    /// it must not be empty, nor have both addresses of a tuple, by which such a kernel may find one without
+    /// looking at the rest.
     pub(super) fn can_delete(&self) -> bool {
         let mut empty = self.protocol.is_none();
         for Pattern { source, destination, .. } in [self.original, self.reply] {
@@ -72,7 +73,8 @@ impl Filter {
         !empty
     }
 
-    /// Both patterns, and which parts of them count (`CTA_FILTER`). Kernels before 5.8 do not know that, and list all.
+    /// Both patterns, and which parts of them count (`CTA_FILTER`). Kernels before 5.8 do not know that, and
+    /// list all.
     pub(super) fn push(&self, attributes: &mut Attributes) {
         let mut flags = Attributes::default();
         for (kind, pattern) in [(ORIGINAL, &self.original), (REPLY, &self.reply)] {
@@ -109,7 +111,8 @@ impl Pattern {
         let Pattern { source, destination, source_port, destination_port } = *self;
         let (mut ips, mut ports, mut bits) = (Attributes::default(), Attributes::default(), 0);
         for (ip, kind, bit) in [(source, IPV4_SOURCE, 1), (destination, IPV4_DESTINATION, 2)] {
-            // Asked for an IPv6 address, the kernel (seen with 6.18) lists all connections but those that have it.
+            // Asked for an IPv6 address, the kernel (seen with 6.18) lists all connections but those that
+            // have it.
             if let Some(ip @ IpAddr::V4(_)) = ip {
                 ips.push_ip(kind, ip);
                 bits |= bit;

@@ -1,9 +1,9 @@
 //! Connections that the kernel tracks (nf_conntrack): listing and deleting them. Source:
 //! linux/netfilter/nfnetlink_conntrack.h.
 //!
-//! An entry says where the packets of a connection go, whatever the rules have become since. Over UDP there is no end
-//! that the kernel sees, and a client that goes on sending keeps its entry alive. So a program that stops translating a
-//! port deletes the entries. The socket is that of nf_tables.
+//! An entry says where the packets of a connection go, whatever the rules have become since. Over UDP there
+//! is no end that the kernel sees, and a client that goes on sending keeps its entry alive. So a program that
+//! stops translating a port deletes the entries. The socket is that of nf_tables.
 //!
 //! ```no_run
 //! use pillbox_netlink::conntrack::{self, Filter, Pattern};
@@ -39,7 +39,8 @@ use crate::reply::{self, Reply, be16_at, be32_at};
 use crate::route::address::read_ip;
 use crate::socket::MAX_BATCH;
 
-/// `NFNL_SUBSYS_CTNETLINK` (linux/netfilter/nfnetlink.h), the upper byte of a message's type, and `IPCTNL_MSG_CT_`.
+/// `NFNL_SUBSYS_CTNETLINK` (linux/netfilter/nfnetlink.h), the upper byte of a message's type, and
+/// `IPCTNL_MSG_CT_`.
 const NEW: u16 = 0x100;
 const GET: u16 = 0x101;
 const DELETE: u16 = 0x102;
@@ -107,8 +108,8 @@ pub struct Entry {
     pub id: u32,
     /// The packets from the side that began it, before any translation.
     pub original: Tuple,
-    /// The packets back, as they arrive. What is translated shows here: they come from where the destination was
-    /// translated to.
+    /// The packets back, as they arrive. What is translated shows here: they come from where the destination
+    /// was translated to.
     pub reply: Tuple,
     /// What has become of it: [`connection`](crate::nft::connection), the bits of the status.
     pub status: u32,
@@ -123,8 +124,8 @@ pub struct Entry {
 /// The connections of the socket's namespace that a filter names.
 ///
 /// # Errors
-/// The filter has ports without a protocol, or addresses of both families; a socket error; the kernel refused the
-/// request: EINVAL if it has no `nf_conntrack_netlink`.
+/// The filter has ports without a protocol, or addresses of both families; a socket error; the kernel refused
+/// the request: EINVAL if it has no `nf_conntrack_netlink`.
 pub fn list(socket: &mut Socket, filter: &Filter) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let of = filter.family()?;
@@ -137,8 +138,9 @@ pub fn list(socket: &mut Socket, filter: &Filter) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Deletes the connections of the socket's namespace that a filter names. The next packet of each begins a new one, to which
-/// the rules apply as they are then. By IPv6 addresses, and before Linux 6.12, it takes as long as listing them.
+/// Deletes the connections of the socket's namespace that a filter names. The next packet of each begins a
+/// new one, to which the rules apply as they are then. By IPv6 addresses, and before Linux 6.12, it takes as
+/// long as listing them.
 ///
 /// # Errors
 /// As [`list`].

@@ -1,5 +1,6 @@
-//! golden/linux-6.18.hex is how the kernel listed three entries, and golden/conntrack-1.4.7.hex what conntrack(8) 1.4.7 sent to delete
-//! them: `conntrack -D -p udp --orig-port-dst 5353`, with `-f ipv6` and with `--zone 7`. It sends all that it knows of an entry.
+//! golden/linux-6.18.hex is how the kernel listed three entries, and golden/conntrack-1.4.7.hex what
+//! conntrack(8) 1.4.7 sent to delete them: `conntrack -D -p udp --orig-port-dst 5353`, with `-f ipv6` and
+//! with `--zone 7`. It sends all that it knows of an entry.
 
 use super::*;
 use crate::error::Cause;

@@ -20,8 +20,8 @@ const GENERATION: u16 = 1;
 /// What a batch as a whole is to do, in words.
 const COMMIT: &str = "commit an nf_tables transaction";
 
-/// Changes that are made together, or not at all, in the order in which they were added. The methods of each kind of
-/// object stand in its module.
+/// Changes that are made together, or not at all, in the order in which they were added. The methods of each
+/// kind of object stand in its module.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     changes: Vec<Change>,
@@ -43,8 +43,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Lets the kernel refuse the batch (ERESTART) if nf_tables has another generation by then: if anybody has changed
-    /// anything since it was looked at.
+    /// Lets the kernel refuse the batch (ERESTART) if nf_tables has another generation by then: if anybody
+    /// has changed anything since it was looked at.
     pub fn expect_generation(&mut self, number: u32) -> &mut Self {
         self.generation = Some(number);
         self
@@ -128,7 +128,8 @@ impl Batch {
                 Ok(())
             });
             match received {
-                // Very many refusals do not fit the receive buffer: this is said first, and those that fit follow.
+                // Very many refusals do not fit the receive buffer: this is said first, and those that fit
+                // follow.
                 Err(error) if error.is_of_system(Errno::NOBUFS) => {}
                 Err(error) if error.is_of_system(Errno::AGAIN) && !refusals.is_empty() => break,
                 Err(error) if error.is_of_system(Errno::AGAIN) => {

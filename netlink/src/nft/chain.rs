@@ -1,7 +1,7 @@
 //! Chains: rules in order. A base chain is called by the kernel, the others by rules.
 //!
-//! Each base chain of a hook decides for itself, and a packet that one of them drops is gone, whatever the others say. The chains
-//! that drop packets which pass through this machine:
+//! Each base chain of a hook decides for itself, and a packet that one of them drops is gone, whatever the
+//! others say. The chains that drop packets which pass through this machine:
 //!
 //! ```no_run
 //! use pillbox_netlink::nft::{Base, Hook, Policy, Socket, chain};
@@ -36,7 +36,8 @@ const HOOK_NUMBER: u16 = 1;
 const HOOK_PRIORITY: u16 = 2;
 const HOOK_DEVICE: u16 = 3;
 
-/// Where a base chain stands among others of its hook, lower ones first (linux/netfilter_ipv4.h, `NF_IP_PRI_`).
+/// Where a base chain stands among others of its hook, lower ones first (linux/netfilter_ipv4.h,
+/// `NF_IP_PRI_`).
 pub mod priority {
     /// Before connections are tracked.
     pub const RAW: i32 = -300;
@@ -70,7 +71,8 @@ pub struct Base {
     pub hook: Hook,
     /// Where it stands among others of its hook, lower ones first; see [`priority`].
     pub priority: i32,
-    /// What becomes of packets that pass all rules. To be set: without one it stays, and for a new chain is accept.
+    /// What becomes of packets that pass all rules. To be set: without one it stays, and for a new chain is
+    /// accept.
     pub policy: Option<Policy>,
     /// The name of the link, for [`Hook::Ingress`] and [`Hook::Egress`].
     pub device: Option<String>,

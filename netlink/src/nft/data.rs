@@ -1,5 +1,5 @@
-//! Values in registers, keys and maps, and what nft(8) calls their types (nftables, include/datatype.h). The kernel only
-//! counts their bytes.
+//! Values in registers, keys and maps, and what nft(8) calls their types (nftables, include/datatype.h). The
+//! kernel only counts their bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -39,7 +39,8 @@ pub enum DataType {
     },
 }
 
-/// Type, number, length in bytes, and whether its bytes are the machine's numbers rather than in network order.
+/// Type, number, length in bytes, and whether its bytes are the machine's numbers rather than in network
+/// order.
 const TYPES: [(DataType, u32, usize, bool); 8] = [
     (DataType::Ipv4Address, 7, 4, false),
     (DataType::Ipv6Address, 8, 16, false),
@@ -124,8 +125,8 @@ impl Value {
         Value(bytes)
     }
 
-    /// Text with its NUL, and no more bytes: so iptables(8) compares links' names. Older ones (1.8.7) don't find a rule again
-    /// that compares more.
+    /// Text with its NUL, and no more bytes: so iptables(8) compares links' names. Older ones (1.8.7) don't
+    /// find a rule again that compares more.
     pub fn text(text: &str) -> Self {
         Value([text.as_bytes(), &[0]].concat())
     }

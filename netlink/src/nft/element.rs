@@ -93,8 +93,8 @@ impl Element {
 }
 
 impl Batch {
-    /// Adds elements. One that is there with the same data is no error, with other data it is one (EEXIST), and the
-    /// refusal says which ([`Field::item`](crate::Field::item)).
+    /// Adds elements. One that is there with the same data is no error, with other data it is one (EEXIST),
+    /// and the refusal says which ([`Field::item`](crate::Field::item)).
     ///
     /// # Errors
     /// A name or userdata is too long.
@@ -170,8 +170,8 @@ pub fn list(socket: &mut Socket, table: &Table, set: &Set) -> Result<Vec<Element
     Ok(halves.into_iter().map(|half: Half| half.element).collect())
 }
 
-/// Which of the elements a set does not have with that data, by their places. They are not read, only compared: not for
-/// sets of ranges.
+/// Which of the elements a set does not have with that data, by their places. They are not read, only
+/// compared: not for sets of ranges.
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request.
@@ -213,8 +213,8 @@ fn question(table: &Table, set: &Set) -> Result<Message<'static>> {
 /// The element with that key, if there is one: it shows the holder of a published port without listing all.
 ///
 /// # Errors
-/// A socket error, or the kernel refused the request; a set whose elements are ranges of a single type, of which
-/// the kernel only finds the beginning.
+/// A socket error, or the kernel refused the request; a set whose elements are ranges of a single type, of
+/// which the kernel only finds the beginning.
 pub fn find(socket: &mut Socket, table: &Table, set: &Set, key: &Value) -> Result<Option<Element>> {
     if set.has_two_ended_ranges() {
         return Err(Error::invalid(format_args!("set {}: ranges are not found by a key", set.name)));
@@ -332,7 +332,8 @@ pub(super) fn read_value(data: &[u8]) -> Result<Option<Value>> {
     Ok(reply::find(data, VALUE)?.map(|payload| Value(payload.to_vec())))
 }
 
-/// Puts ranges together: each goes from its beginning to the next end, which may be the beginning of another one.
+/// Puts ranges together: each goes from its beginning to the next end, which may be the beginning of another
+/// one.
 pub(super) fn pair(mut halves: Vec<Half>) -> Vec<Element> {
     // An end first where both have one key.
     halves.sort_by(|a, b| a.element.key.cmp(&b.element.key).then(b.end.cmp(&a.end)));

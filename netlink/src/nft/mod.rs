@@ -1,10 +1,10 @@
-//! nf_tables: tables, chains, sets, maps and rules of the kernel's packet filter. Sources: linux/netfilter/nf_tables.h,
-//! nft(8).
+//! nf_tables: tables, chains, sets, maps and rules of the kernel's packet filter. Sources:
+//! linux/netfilter/nf_tables.h, nft(8).
 //!
-//! Changes are collected in a [`Batch`] and committed by a [`Socket`] with one system call: all of them are made, or
-//! none. What there is, is listed by the functions `list` and `find` of the modules, as the values that were added.
-//! nf_tables itself decides little about rules: a rule is a list of small [`Expression`]s that work on registers. The
-//! methods of [`Rule`] write the usual ones.
+//! Changes are collected in a [`Batch`] and committed by a [`Socket`] with one system call: all of them are
+//! made, or none. What there is, is listed by the functions `list` and `find` of the modules, as the values
+//! that were added. nf_tables itself decides little about rules: a rule is a list of small [`Expression`]s
+//! that work on registers. The methods of [`Rule`] write the usual ones.
 //!
 //! Publishing a port, with everything that it needs:
 //!

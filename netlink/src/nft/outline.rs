@@ -1,5 +1,5 @@
-//! Outlines of rules: enough to tell whether a chain lets a link's packets pass, and where to put a rule of one's own, without
-//! reading all that rules can do.
+//! Outlines of rules: enough to tell whether a chain lets a link's packets pass, and where to put a rule of
+//! one's own, without reading all that rules can do.
 
 use super::expression::{DATA, NAME};
 use super::message::{Kind, attributes};
@@ -24,13 +24,13 @@ const TARGET_NAME: u16 = 1;
 pub struct Outline {
     /// The kernel's number for it.
     pub handle: u64,
-    /// The names of links that it compares those with by which a packet comes in or goes out, with zeros behind them where
-    /// the rule has them.
+    /// The names of links that it compares those with by which a packet comes in or goes out, with zeros
+    /// behind them where the rule has them.
     pub links: Vec<Vec<u8>>,
     /// Its comment, wherever that is kept.
     pub comment: Option<String>,
-    /// What becomes of every packet that it sees, where a rejected one is dropped; none where that depends on the packet, or
-    /// the next rule sees it nevertheless.
+    /// What becomes of every packet that it sees, where a rejected one is dropped; none where that depends on
+    /// the packet, or the next rule sees it nevertheless.
     pub always: Option<Verdict>,
     /// The place of the rule that it is like, in the list that was compared with.
     pub like: Option<usize>,
@@ -43,8 +43,8 @@ impl Outline {
     }
 }
 
-/// The outlines of a chain's rules, in order; none where there is no such chain. They are compared with `rules` of that chain
-/// ([`Rule::is_like`]).
+/// The outlines of a chain's rules, in order; none where there is no such chain. They are compared with
+/// `rules` of that chain ([`Rule::is_like`]).
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request.

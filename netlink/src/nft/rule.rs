@@ -35,7 +35,8 @@ const USERDATA: u16 = 7;
 /// `NFTA_LIST_ELEM`.
 const ITEM: u16 = 1;
 
-/// A rule. Expression after expression works on the registers, until one ends it: a comparison that fails, or a verdict.
+/// A rule. Expression after expression works on the registers, until one ends it: a comparison that fails, or
+/// a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The name of the chain that it stands in.
@@ -77,15 +78,15 @@ impl Rule {
         self
     }
 
-    /// Its comment: as nft(8) keeps it, or as iptables(8) does, by an expression. iptables shows both as its own, and makes one of
-    /// the other when it saves and restores rules.
+    /// Its comment: as nft(8) keeps it, or as iptables(8) does, by an expression. iptables shows both as its
+    /// own, and makes one of the other when it saves and restores rules.
     pub fn comment(&self) -> Option<String> {
         let by_expression = || self.expressions.iter().find_map(xtables_comment);
         self.userdata.as_comment().or_else(by_expression)
     }
 
-    /// Whether another rule stands in a chain of the same name, does the same and has the same comment, whichever program wrote it:
-    /// what was counted does not matter, nor where the comment is kept.
+    /// Whether another rule stands in a chain of the same name, does the same and has the same comment,
+    /// whichever program wrote it: what was counted does not matter, nor where the comment is kept.
     pub fn is_like(&self, other: &Rule) -> bool {
         let (ours, others) = (self.expressions.iter(), other.expressions.iter());
         let decisive = |expression: &&Expression| is_decisive(expression);
@@ -100,7 +101,8 @@ fn is_decisive(expression: &Expression) -> bool {
     !matches!(expression, Expression::Counter { .. }) && xtables_comment(expression).is_none()
 }
 
-/// The text of iptables' match `comment` (`NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`; linux/netfilter/xt_comment.h).
+/// The text of iptables' match `comment` (`NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`;
+/// linux/netfilter/xt_comment.h).
 fn xtables_comment(expression: &Expression) -> Option<String> {
     let Expression::Other { name, data } = expression else { return None };
     match_comment(name.as_bytes(), data)

@@ -42,7 +42,8 @@ const CONCATENATED: u32 = 0x80;
 /// `NFT_DATA_VERDICT`.
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 
-/// `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`, `…_COMMENT`; nft(8)'s numbers for byte orders, 0 for none.
+/// `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`, `…_COMMENT`; nft(8)'s numbers for byte orders, 0 for
+/// none.
 const KEY_ORDER: u8 = 0;
 const DATA_ORDER: u8 = 1;
 const COMMENT: u8 = 7;
@@ -187,7 +188,8 @@ impl Batch {
         Ok(self.push(new(NlmF::CREATE | NlmF::EXCL, "create", table, set, id)?))
     }
 
-    /// The number of the set that was added last, by which elements and rules of the same batch find an anonymous one.
+    /// The number of the set that was added last, by which elements and rules of the same batch find an
+    /// anonymous one.
     pub fn last_set(&self) -> Option<u32> {
         Some(self.set_count()).filter(|&count| count > 0)
     }

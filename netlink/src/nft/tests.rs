@@ -1,5 +1,5 @@
-//! Our bytes against recorded ones: golden/nft-1.0.6.hex is what nft(8) 1.0.6 sent for golden/rules.nft, a message a line,
-//! and golden/netdev-nft-1.0.6.hex for golden/netdev.nft.
+//! Our bytes against recorded ones: golden/nft-1.0.6.hex is what nft(8) 1.0.6 sent for golden/rules.nft, a
+//! message a line, and golden/netdev-nft-1.0.6.hex for golden/netdev.nft.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -49,8 +49,8 @@ fn attributes(bytes: &[u8]) -> Vec<Attribute> {
     list
 }
 
-/// What nft sends beside that: numbers of sets that have names, items of a list counted, how to show what a set's
-/// types do not say, and a flag that the kernel sets itself.
+/// What nft sends beside that: numbers of sets that have names, items of a list counted, how to show what a
+/// set's types do not say, and a flag that the kernel sets itself.
 fn without_extras(mut message: Plain) -> Plain {
     const NEW_RULE: u16 = 0xa06;
     const NEW_SET: u16 = 0xa09;

@@ -1,5 +1,5 @@
-//! Data that objects carry for their makers; the kernel does not look at it. nft(8) keeps comments there: type, length
-//! and text with its NUL (libnftnl/udata.h).
+//! Data that objects carry for their makers; the kernel does not look at it. nft(8) keeps comments there:
+//! type, length and text with its NUL (libnftnl/udata.h).
 
 use crate::error::{Error, Result};
 

@@ -39,7 +39,8 @@ const DESCRIPTOR: u16 = 3;
 /// What the attributes of such a message are called.
 const NAMES: Names = &[Name(ID, "id", Inside::Value), Name(DESCRIPTOR, "network namespace", Inside::Value)];
 
-/// The number by which the socket's namespace knows another one, or itself; `None` if it has not had to do with it yet.
+/// The number by which the socket's namespace knows another one, or itself; `None` if it has not had to do
+/// with it yet.
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request: the descriptor is not a network namespace (EINVAL).

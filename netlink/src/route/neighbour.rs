@@ -1,5 +1,5 @@
-//! Neighbours: which hardware address an IP address has on a link (ARP, neighbour discovery). Sources: rtnetlink(7),
-//! linux/neighbour.h.
+//! Neighbours: which hardware address an IP address has on a link (ARP, neighbour discovery). Sources:
+//! rtnetlink(7), linux/neighbour.h.
 //!
 //! ```no_run
 //! use pillbox_netlink::neighbour::{self, Neighbour};
@@ -101,7 +101,8 @@ pub fn delete(neighbour: &Neighbour) -> Result<Message<'static>> {
     message(Rtm::Delneigh, NlmF::empty(), "delete", neighbour)
 }
 
-/// Tells a bridge that a hardware address is behind one of its ports, and nowhere else, as long as the port is there.
+/// Tells a bridge that a hardware address is behind one of its ports, and nowhere else, as long as the port
+/// is there.
 ///
 /// # Errors
 /// Only for lack of memory.

@@ -152,8 +152,8 @@ pub fn delete(route: &Route) -> Result<Message<'static>> {
     message(Rtm::Delroute, NlmF::empty(), "delete", route)
 }
 
-/// All routes of the socket's namespace, of all tables and both families, without the cloned ones (exceptions that
-/// the kernel caches).
+/// All routes of the socket's namespace, of all tables and both families, without the cloned ones (exceptions
+/// that the kernel caches).
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request.

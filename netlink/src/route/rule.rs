@@ -115,7 +115,8 @@ impl Rule {
 /// Adds a rule.
 ///
 /// # Errors
-/// A prefix is longer than its address, an address is of another family, a name is not one that a link can have.
+/// A prefix is longer than its address, an address is of another family, a name is not one that a link can
+/// have.
 pub fn add(rule: &Rule) -> Result<Message<'static>> {
     message(Rtm::Newrule, NlmF::CREATE | NlmF::EXCL, "add", rule)
 }

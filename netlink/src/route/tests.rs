@@ -1,5 +1,5 @@
-//! Our bytes against recorded ones: golden/iproute2-6.1.0.hex is what ip(8) sent for the commands that stand in it. Link 4 is
-//! a0, link 2 is br0, link 1 is lo.
+//! Our bytes against recorded ones: golden/iproute2-6.1.0.hex is what ip(8) sent for the commands that stand
+//! in it. Link 4 is a0, link 2 is br0, link 1 is lo.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::reply::{self, u16_at};
 
 const RECORDED: &str = include_str!("golden/iproute2-6.1.0.hex");
 
-/// A message so that only what it says counts: its type and flags, its fixed part, and its attributes sorted, each with
-/// the types of those that it lies in.
+/// A message so that only what it says counts: its type and flags, its fixed part, and its attributes sorted,
+/// each with the types of those that it lies in.
 #[derive(Debug, PartialEq, Eq)]
 struct Plain {
     kind: u16,

@@ -1,5 +1,5 @@
-//! Golden messages: what the netconf.json in golden/ compile to, a line for what each message does, and below it its bytes.
-//! `PILLBOX_BLESS=1 cargo test` rewrites them.
+//! Golden messages: what the netconf.json in golden/ compile to, a line for what each message does, and below
+//! it its bytes. `PILLBOX_BLESS=1 cargo test` rewrites them.
 
 use std::fmt::Write as _;
 use std::fs;

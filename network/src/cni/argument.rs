@@ -40,8 +40,8 @@ pub fn check_interface_name(name: &str) -> Result<()> {
 /// The pairs in CNI_ARGS: `KEY=VALUE;KEY=VALUE`.
 ///
 /// # Errors
-/// A part is not a key, `=` and a value without another `=`, or there is a control character: the plugins that are in
-/// use refuse that without saying which part it is.
+/// A part is not a key, `=` and a value without another `=`, or there is a control character: the plugins
+/// that are in use refuse that without saying which part it is.
 pub fn parse_args(args: &str) -> Result<Vec<(&str, &str)>> {
     let mut pairs = Vec::new();
     if args.is_empty() {

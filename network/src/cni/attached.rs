@@ -28,8 +28,8 @@ pub struct Parameters {
     pub capabilities: Capabilities,
 }
 
-/// An attachment: network, parameters and result. To be written down before ADD and again after it, for CHECK and DEL
-/// need all of it as it was, whatever has become of the configuration's file.
+/// An attachment: network, parameters and result. To be written down before ADD and again after it, for CHECK
+/// and DEL need all of it as it was, whatever has become of the configuration's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     pub(super) conflist: Conflist,
@@ -57,8 +57,8 @@ impl Attached {
     /// Puts a network and parameters together. Nothing happens yet.
     ///
     /// # Errors
-    /// A parameter is not what CNI allows; the namespace is not there; no plugin of the network wants one of the
-    /// capability arguments: it would be lost.
+    /// A parameter is not what CNI allows; the namespace is not there; no plugin of the network wants one of
+    /// the capability arguments: it would be lost.
     pub fn new(conflist: Conflist, parameters: Parameters) -> Result<Attached> {
         let namespace = Holder::of(parameters.namespace.as_ref());
         let namespace = namespace.map_err(|error| error.after("network namespace"))?;
@@ -148,8 +148,8 @@ impl Attached {
         Ok(attached)
     }
 
-    /// The path of the namespace if it still leads there, otherwise nothing. The process may have ended whose folder
-    /// in /proc it is in, and its number be another's.
+    /// The path of the namespace if it still leads there, otherwise nothing. The process may have ended whose
+    /// folder in /proc it is in, and its number be another's.
     ///
     /// # Errors
     /// The path cannot be looked at.

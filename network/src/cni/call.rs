@@ -71,7 +71,8 @@ impl Programs {
     /// Calls a plugin, and gives what it prints. `variables` are those that name the attachment.
     ///
     /// # Errors
-    /// It cannot be executed, takes too long, fails, or says that it has not done it: in one line, without its name.
+    /// It cannot be executed, takes too long, fails, or says that it has not done it: in one line, without
+    /// its name.
     pub(crate) fn call(
         &self,
         operation: Operation,

@@ -1,5 +1,6 @@
-//! Capability arguments: what a runtime asks of a plugin for one container, by name. A plugin gets those that its
-//! configuration lists in `capabilities` (SPEC.md, "Deriving `runtimeConfig`"; names and values: CONVENTIONS.md).
+//! Capability arguments: what a runtime asks of a plugin for one container, by name. A plugin gets those that
+//! its configuration lists in `capabilities` (SPEC.md, "Deriving `runtimeConfig`"; names and values:
+//! CONVENTIONS.md).
 
 use std::fmt;
 
@@ -56,8 +57,8 @@ impl Capabilities {
     /// Adds published ports as `portMappings`; none of them adds nothing.
     ///
     /// # Errors
-    /// A port of the host is left open: there is no way to learn which one a plugin chooses. Mappings are there
-    /// already.
+    /// A port of the host is left open: there is no way to learn which one a plugin chooses. Mappings are
+    /// there already.
     pub fn add_ports(&mut self, ports: &[Port]) -> Result<()> {
         if ports.is_empty() {
             return Ok(());

@@ -11,9 +11,10 @@ use super::writer::list;
 use crate::error::{Error, Kind, Result};
 
 impl Attached {
-    /// Attaches the container: ADD of each plugin, in order; [`Attached::result`] has what comes of it. All programs
-    /// are looked for first. If one fails, DEL of all of them follows, and their errors stand behind the first one;
-    /// then the record can go, unless there are such errors: [`Attached::delete`] may be tried again.
+    /// Attaches the container: ADD of each plugin, in order; [`Attached::result`] has what comes of it. All
+    /// programs are looked for first. If one fails, DEL of all of them follows, and their errors stand behind
+    /// the first one; then the record can go, unless there are such errors: [`Attached::delete`] may be tried
+    /// again.
     ///
     /// # Errors
     /// A program is missing; a plugin fails. It is attached already.
@@ -49,8 +50,8 @@ impl Attached {
         Ok(())
     }
 
-    /// Asks all plugins whether everything is as ADD has left it. False if they were not asked: the network's version
-    /// has no CHECK (before 0.4.0), or its configuration forbids it.
+    /// Asks all plugins whether everything is as ADD has left it. False if they were not asked: the network's
+    /// version has no CHECK (before 0.4.0), or its configuration forbids it.
     ///
     /// # Errors
     /// A plugin finds something wrong; it has not been attached; its namespace is gone.
@@ -72,12 +73,12 @@ impl Attached {
         Ok(true)
     }
 
-    /// Takes away what ADD has made: DEL of each plugin, the last one first. It may be called any number of times,
-    /// and after an ADD that did not come to its end; the record can go when it has succeeded.
+    /// Takes away what ADD has made: DEL of each plugin, the last one first. It may be called any number of
+    /// times, and after an ADD that did not come to its end; the record can go when it has succeeded.
     ///
     /// # Errors
-    /// A plugin fails; those that stand before it in the list are not called then: a port must not lead to an address
-    /// that is given to another container.
+    /// A plugin fails; those that stand before it in the list are not called then: a port must not lead to an
+    /// address that is given to another container.
     pub fn delete(&self, programs: &Programs) -> Result<()> {
         self.delete_each(programs, false)
     }
@@ -124,9 +125,9 @@ impl Attached {
 }
 
 impl Conflist {
-    /// Tells all plugins which attachments to the network there are, so that they drop what they keep of others (GC).
-    /// No ADD and no DEL may happen meanwhile. False if they were not told: the network's version has no GC (before
-    /// 1.1.0), or its configuration forbids it.
+    /// Tells all plugins which attachments to the network there are, so that they drop what they keep of
+    /// others (GC). No ADD and no DEL may happen meanwhile. False if they were not told: the network's
+    /// version has no GC (before 1.1.0), or its configuration forbids it.
     ///
     /// # Errors
     /// Plugins fail; all are called nevertheless.
@@ -144,8 +145,8 @@ impl Conflist {
         collected.map(|()| true)
     }
 
-    /// Asks all plugins whether they are ready for ADD (STATUS). False if they were not asked: the network's version
-    /// has no STATUS (before 1.1.0).
+    /// Asks all plugins whether they are ready for ADD (STATUS). False if they were not asked: the network's
+    /// version has no STATUS (before 1.1.0).
     ///
     /// # Errors
     /// A plugin is not; the others are not asked then.

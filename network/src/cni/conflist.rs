@@ -69,8 +69,8 @@ impl Conflist {
     /// Reads a document with all its plugins in it.
     ///
     /// # Errors
-    /// It is not JSON, names no version that is spoken here, or a name or a plugin is missing or wrong; with its
-    /// path.
+    /// It is not JSON, names no version that is spoken here, or a name or a plugin is missing or wrong; with
+    /// its path.
     pub fn parse(text: &[u8]) -> Result<Conflist> {
         compile(read_document(text)?, text, None)
     }
@@ -101,8 +101,8 @@ impl Plugin {
     /// Reads a plugin's object.
     ///
     /// # Errors
-    /// It is not an object, a member is there twice, `type` is missing or no file's name, a capability is not a
-    /// boolean.
+    /// It is not an object, a member is there twice, `type` is missing or no file's name, a capability is not
+    /// a boolean.
     pub fn parse(text: &str) -> Result<Plugin> {
         let members: Map<'_, Raw<'_>> = read("", text)?;
         let member =
@@ -152,7 +152,8 @@ fn read<'a, T: Value<'a> + Default>(path: &str, text: &'a str) -> Result<T> {
 /// Reads the plugins in a folder's files, if there is such a folder.
 pub(super) type Beside = fn(&str, &mut Vec<Plugin>) -> Result<()>;
 
-/// Checks a document. `folder` is where it lies, if plugins may stand in files beside it, and what reads them.
+/// Checks a document. `folder` is where it lies, if plugins may stand in files beside it, and what reads
+/// them.
 pub(super) fn compile(
     document: Document<'_>,
     text: &[u8],

@@ -21,8 +21,8 @@ pub struct Found {
 }
 
 impl Conflist {
-    /// Reads a file, and plugins from `*.conf` in the folder beside it that has the network's name, unless the file
-    /// forbids that (`loadOnlyInlinedPlugins`).
+    /// Reads a file, and plugins from `*.conf` in the folder beside it that has the network's name, unless
+    /// the file forbids that (`loadOnlyInlinedPlugins`).
     ///
     /// # Errors
     /// A file cannot be read, or as for [`Conflist::parse`]; with the file's name.
@@ -38,12 +38,12 @@ impl Conflist {
             .map_err(|error| error.after(path))
     }
 
-    /// Looks for a network in a folder's `*.conflist`, `*.conf` and `*.json`: the first one of that name; without a
-    /// name the first file that is right.
+    /// Looks for a network in a folder's `*.conflist`, `*.conf` and `*.json`: the first one of that name;
+    /// without a name the first file that is right.
     ///
     /// # Errors
-    /// There is none; then the error also says what is wrong with the files that were passed over. The first one of
-    /// that name is wrong. The folder cannot be read.
+    /// There is none; then the error also says what is wrong with the files that were passed over. The first
+    /// one of that name is wrong. The folder cannot be read.
     pub fn find(folder: &str, name: Option<&str>) -> Result<Found> {
         let mut skipped = Vec::new();
         for path in files(folder, &["conflist", "conf", "json"])? {

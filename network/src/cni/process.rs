@@ -12,8 +12,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::program::{Ended, Execution, OUTPUT_MAX, STDERR_KEPT, quote_stderr};
 use crate::error::{Context, Error, Kind, Result};
 
-/// Runs a program to its end. If this process is killed meanwhile the program goes on, and a DEL by another process may then
-/// overtake ADD. A caller that can let the program die with itself should do that instead.
+/// Runs a program to its end. If this process is killed meanwhile the program goes on, and a DEL by another
+/// process may then overtake ADD. A caller that can let the program die with itself should do that instead.
 ///
 /// # Errors
 /// It cannot be executed, takes longer than its limit, or prints more than [`OUTPUT_MAX`].
@@ -71,8 +71,8 @@ enum Heard {
     TooMuch,
 }
 
-/// Writes a plugin's input and reads its stdout and stderr until it has ended. It does not wait for the end of the
-/// pipes: a daemon that the plugin leaves behind may keep them open.
+/// Writes a plugin's input and reads its stdout and stderr until it has ended. It does not wait for the end
+/// of the pipes: a daemon that the plugin leaves behind may keep them open.
 fn listen(child: &mut Child, mut input: &[u8], limit: Duration) -> Result<Heard> {
     let start = Instant::now();
     let context = format_args!("listen to the plugin");
@@ -129,7 +129,8 @@ fn listen(child: &mut Child, mut input: &[u8], limit: Duration) -> Result<Heard>
     }
 }
 
-/// Reads what is there, at most a little more than what a plugin may print; false if nobody can write any more.
+/// Reads what is there, at most a little more than what a plugin may print; false if nobody can write any
+/// more.
 fn read(end: BorrowedFd<'_>, said: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 4096];
     while said.len() <= OUTPUT_MAX {

@@ -27,8 +27,8 @@ pub const STDERR_KEPT: usize = 1024;
 pub struct Programs {
     /// The folders, searched in this order; plugins get them as CNI_PATH.
     pub folders: Vec<String>,
-    /// The environment of plugins, `NAME=VALUE`, to which the variables of the call are added. Others that begin with
-    /// `CNI_` are left out. Most plugins execute others and need PATH.
+    /// The environment of plugins, `NAME=VALUE`, to which the variables of the call are added. Others that
+    /// begin with `CNI_` are left out. Most plugins execute others and need PATH.
     pub environment: Vec<String>,
     /// How long a plugin may take; then it is killed, with its children.
     pub limit: Duration,
@@ -83,7 +83,8 @@ impl Programs {
     /// Looks for the program of a plugin.
     ///
     /// # Errors
-    /// No folder has it, or it cannot be executed; naming the folders and the remedy. A folder cannot be looked into now.
+    /// No folder has it, or it cannot be executed; naming the folders and the remedy. A folder cannot be
+    /// looked into now.
     pub fn find(&self, plugin: &str) -> Result<String> {
         let mut refused = String::new();
         for folder in &self.folders {

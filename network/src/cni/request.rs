@@ -1,5 +1,5 @@
-//! What a plugin reads from its stdin: its object in the configuration, with what belongs to the call (SPEC.md,
-//! "Deriving request configuration from plugin configuration").
+//! What a plugin reads from its stdin: its object in the configuration, with what belongs to the call
+//! (SPEC.md, "Deriving request configuration from plugin configuration").
 
 use pillbox_json::{List, Map, Raw, Text, object, parse};
 
@@ -35,7 +35,8 @@ object! {
     }
 }
 
-/// Members that are the caller's, whatever the configuration has; and so are those that begin with `cni.dev/`.
+/// Members that are the caller's, whatever the configuration has; and so are those that begin with
+/// `cni.dev/`.
 const CALLERS: [&str; 5] = ["cniVersion", "name", "capabilities", "prevResult", "runtimeConfig"];
 
 /// Writes the request to a plugin; `added` are members with their values as JSON.

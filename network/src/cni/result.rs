@@ -1,5 +1,5 @@
-//! What ADD results in (SPEC.md, section 5, "ADD Success"), in all versions that are spoken here. Plugins get it back
-//! as `prevResult`.
+//! What ADD results in (SPEC.md, section 5, "ADD Success"), in all versions that are spoken here. Plugins get
+//! it back as `prevResult`.
 
 use pillbox_json::reader::{Failed, Reader};
 use pillbox_json::{List, Value, object, parse};
@@ -104,8 +104,8 @@ impl Dns {
 }
 
 impl AddResult {
-    /// Reads a result of any version that is spoken here. `expected` is the configuration's version: that of results
-    /// that do not say theirs.
+    /// Reads a result of any version that is spoken here. `expected` is the configuration's version: that of
+    /// results that do not say theirs.
     ///
     /// # Errors
     /// It is no result, or one of another version; an address is for an interface that is not listed.

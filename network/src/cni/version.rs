@@ -4,8 +4,8 @@ use pillbox_json::{List, object};
 
 use super::writer::{Writer, quote};
 
-/// A version of the specification that is spoken here. 0.1.0 and 0.2.0 are not: their results have one address of
-/// each family and no interfaces, and plugins cannot be chained.
+/// A version of the specification that is spoken here. 0.1.0 and 0.2.0 are not: their results have one
+/// address of each family and no interfaces, and plugins cannot be chained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// 0.3.0.

@@ -1,7 +1,8 @@
-//! Ports that are published on `::1`. Answers to it come in over the bridge. The kernel routes them by a route of their
-//! own ([`crate::link::loopback_through`]), unless bridged packets pass the rules for routed ones
-//! (bridge-nf-call-ip6tables): then the address is translated back before IPv6 sees the packet, which drops what comes
-//! from outside for `::1`. For that case a chain behind the bridge hands such answers to the loopback.
+//! Ports that are published on `::1`. Answers to it come in over the bridge. The kernel routes them by a
+//! route of their own ([`crate::link::loopback_through`]), unless bridged packets pass the rules for routed
+//! ones (bridge-nf-call-ip6tables): then the address is translated back before IPv6 sees the packet, which
+//! drops what comes from outside for `::1`. For that case a chain behind the bridge hands such answers to the
+//! loopback.
 //!
 //! Frames that a container makes up for `::1` must not get there: the guards of [`super::table`] drop them.
 
@@ -35,7 +36,8 @@ fn table() -> Table {
     Table::new(Family::Netdev, TABLE)
 }
 
-/// Adds the network's chain behind its bridge, if the network has IPv6, or deletes it. A chain goes with its bridge.
+/// Adds the network's chain behind its bridge, if the network has IPv6, or deletes it. A chain goes with its
+/// bridge.
 pub(super) fn change(batch: &mut Batch, network: &Network, change: Change) -> Result<()> {
     let is_v6 = |gateway: IpAddr| gateway.is_ipv6();
     let ranges = network.ranges.iter().filter_map(|range| Some((range.subnet.network(), range.gateway?.0)));

@@ -1,8 +1,8 @@
-//! The packet filter's table: `inet pillbox`. It is the same for all networks; what differs are elements of its sets and
-//! maps. Pure: batches are compiled here, and committed by [`crate::host`].
+//! The packet filter's table: `inet pillbox`. It is the same for all networks; what differs are elements of
+//! its sets and maps. Pure: batches are compiled here, and committed by [`crate::host`].
 //!
-//! Only this table filters and translates. Chains of others are not touched, except where they drop what is forwarded:
-//! there two rules let these networks pass.
+//! Only this table filters and translates. Chains of others are not touched, except where they drop what is
+//! forwarded: there two rules let these networks pass.
 
 mod loopback;
 mod table;
@@ -36,7 +36,8 @@ pub fn add_network(batch: &mut Batch, network: &Network) -> Result<()> {
     loopback::change(batch, network, Change::Add)
 }
 
-/// Deletes the elements of one network, except for those that `others`, networks on the same bridge, have too.
+/// Deletes the elements of one network, except for those that `others`, networks on the same bridge, have
+/// too.
 pub fn delete_network(batch: &mut Batch, network: &Network, others: &[Network]) -> Result<()> {
     let kept: Vec<(Set, Vec<Element>)> = others.iter().flat_map(network_elements).collect();
     for (set, mut elements) in network_elements(network) {

@@ -27,8 +27,8 @@ const GATEWAYS_6: &str = "gateways6";
 const SOURCES_4: &str = "sources4";
 const SOURCES_6: &str = "sources6";
 
-/// The maps of published ports: the name, whether for IPv4, whether the host's address is in the key. Those with it
-/// come first.
+/// The maps of published ports: the name, whether for IPv4, whether the host's address is in the key. Those
+/// with it come first.
 pub(super) const PORT_MAPS: [(&str, bool, bool); 4] = [
     ("ports4_at", true, true),
     ("ports4", true, false),

@@ -8,8 +8,9 @@ use super::iptables;
 use crate::error::Result;
 use crate::filter;
 
-/// Finds the chains that drop the packets of a bridge, a line each in `notes`: those that drop what no rule of theirs accepts,
-/// and have no rule that names the bridge. The table `but` is left out, if one is named: its owner has been asked.
+/// Finds the chains that drop the packets of a bridge, a line each in `notes`: those that drop what no rule
+/// of theirs accepts, and have no rule that names the bridge. The table `but` is left out, if one is named:
+/// its owner has been asked.
 pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<String>) -> Result<()> {
     for (table, Listed { value: chain, .. }) in chain::list_all(filter)? {
         let is_asked = but.is_some_and(|but| table.family == Family::Inet && table.name == but);
@@ -31,7 +32,8 @@ pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<
     Ok(())
 }
 
-/// Whether a name in a rule is that of a link: with zeros behind it, or without as a pattern of how names begin.
+/// Whether a name in a rule is that of a link: with zeros behind it, or without as a pattern of how names
+/// begin.
 fn is_link(name: &[u8], link: &str) -> bool {
     match name.iter().position(|byte| *byte == 0) {
         Some(end) => &name[..end] == link.as_bytes(),

@@ -1,9 +1,11 @@
-//! Two rules in a chain of iptables, in its own form: it takes those in others for none of its own. They stand there before
-//! anybody lets that chain drop, for then it is too late for containers that run: ufw and administrators do so at any time,
-//! dockerd where it is the first to turn forwarding on. Where there is no such chain it is made, as iptables would make it.
+//! Two rules in a chain of iptables, in its own form: it takes those in others for none of its own. They
+//! stand there before anybody lets that chain drop, for then it is too late for containers that run: ufw and
+//! administrators do so at any time, dockerd where it is the first to turn forwarding on. Where there is no
+//! such chain it is made, as iptables would make it.
 //!
-//! They stand behind everything that others have decided: Docker's isolation, DOCKER-USER, what ufw denies. Only a rule that
-//! refuses all that is left comes behind them: ufw and administrators use such a rule instead of a policy, and it would refuse our packets as well.
+//! They stand behind everything that others have decided: Docker's isolation, DOCKER-USER, what ufw denies.
+//! Only a rule that refuses all that is left comes behind them: ufw and administrators use such a rule
+//! instead of a policy, and it would refuse our packets as well.
 
 use pillbox_netlink::nft::{
     Base, Batch, Chain, ChainKind, Family, Hook, MetaKey, Outline, Place, Policy, Rule, Socket, Table,
@@ -16,8 +18,8 @@ use crate::error::{Error, Result};
 /// What iptables and nft show beside what is ours, and by which it is found again.
 const COMMENT: &str = "pillbox";
 
-/// What the names of Docker's chains begin with. None of them refuses what is not Docker's, and what a user refuses in one of
-/// them is refused.
+/// What the names of Docker's chains begin with. None of them refuses what is not Docker's, and what a user
+/// refuses in one of them is refused.
 const DOCKERS: &str = "DOCKER";
 
 /// The chain of Docker's in which users decide.
@@ -32,8 +34,8 @@ pub(super) const FORWARD: &str = "FORWARD";
 /// The table, in either family.
 pub(super) const TABLE: &str = "filter";
 
-/// Adds to a batch what is missing for the packets of a link: the rules, or that they stand where they should, and with
-/// `may_make` the chain and the table, where there are none.
+/// Adds to a batch what is missing for the packets of a link: the rules, or that they stand where they
+/// should, and with `may_make` the chain and the table, where there are none.
 pub fn add_missing(
     filter: &mut Socket,
     batch: &mut Batch,
@@ -71,8 +73,8 @@ pub fn add_missing(
     Ok(())
 }
 
-/// Whether the rules for a link stand where they should, most likely, by one question: what others have in front of them is not
-/// followed into other chains.
+/// Whether the rules for a link stand where they should, most likely, by one question: what others have in
+/// front of them is not followed into other chains.
 pub fn seem_to_stand(filter: &mut Socket, family: Family, link: &str) -> Result<bool> {
     let table = Table::new(family, TABLE);
     let rules = outline::list(filter, &table, FORWARD, &accepts(link))?;
@@ -110,7 +112,8 @@ fn refuses(filter: &mut Socket, table: &Table, rule: &Outline, depth: u32) -> Re
     Ok(false)
 }
 
-/// Adds the chain to a batch, and the table; false where a table of that name has been made by somebody else than iptables.
+/// Adds the chain to a batch, and the table; false where a table of that name has been made by somebody else
+/// than iptables.
 fn make(filter: &mut Socket, batch: &mut Batch, table: &Table) -> Result<bool> {
     if table::find(filter, table.family, TABLE)?.is_none() {
         batch.add_table(&Table { userdata: Userdata::comment(COMMENT), ..table.clone() })?;
@@ -150,7 +153,8 @@ fn is_of_others(rule: &Outline) -> bool {
     rule.comment.as_deref() != Some(COMMENT)
 }
 
-/// Removes the rules for a link; with the last ones the chain and the table, if we have made them and nobody uses them.
+/// Removes the rules for a link; with the last ones the chain and the table, if we have made them and nobody
+/// uses them.
 pub fn forget(filter: &mut Socket, family: Family, link: &str) -> Result<()> {
     let table = Table::new(family, TABLE);
     let mut batch = Batch::new();

@@ -1,5 +1,5 @@
-//! iptables-legacy, whose tables nf_tables does not show. They are only read: a change replaces the whole table, and
-//! with it what another program has changed meanwhile.
+//! iptables-legacy, whose tables nf_tables does not show. They are only read: a change replaces the whole
+//! table, and with it what another program has changed meanwhile.
 
 use std::os::fd::AsFd;
 
@@ -14,8 +14,8 @@ use crate::sys::{TableQuestion, ask_table};
 /// How often a table is read again if it changes meanwhile.
 const ATTEMPTS: u32 = 10;
 
-/// Refuses a link whose packets the chain FORWARD certainly drops, unless some rule names the link: its author knows
-/// the link.
+/// Refuses a link whose packets the chain FORWARD certainly drops, unless some rule names the link: its
+/// author knows the link.
 ///
 /// # Errors
 /// It is so, and the remedy is named; or the table cannot be read.

@@ -1,6 +1,6 @@
-//! The packet filters of others on the same host. An accept in our table does not outweigh a drop in another one: so two
-//! rules of ours in the chain of iptables let the packets of a link pass, which iptables shows and keeps as its own, and
-//! firewalld is asked to let it pass. Nothing of others' is changed.
+//! The packet filters of others on the same host. An accept in our table does not outweigh a drop in another
+//! one: so two rules of ours in the chain of iptables let the packets of a link pass, which iptables shows
+//! and keeps as its own, and firewalld is asked to let it pass. Nothing of others' is changed.
 
 mod drops;
 mod iptables;
@@ -41,8 +41,8 @@ impl<'a> From<&'a Network> for Passage<'a> {
     }
 }
 
-/// Whether others filter what is forwarded, with iptables or firewalld, or are about to: then anything may change without a
-/// witness.
+/// Whether others filter what is forwarded, with iptables or firewalld, or are about to: then anything may
+/// change without a witness.
 ///
 /// # Errors
 /// The kernel refuses a question.
@@ -54,8 +54,8 @@ pub fn is_crowded(host: &mut Host) -> Result<bool> {
         || iptables::is_used(filter, Family::Ip6)?)
 }
 
-/// A number that changes when another program that has packet filters has been started or ended, most likely, and on a crowded
-/// host when firewalld has reloaded its own.
+/// A number that changes when another program that has packet filters has been started or ended, most likely,
+/// and on a crowded host when firewalld has reloaded its own.
 ///
 /// # Errors
 /// The kernel refuses a question.
@@ -67,7 +67,8 @@ pub fn witness(host: &mut Host, is_crowded: bool) -> Result<u64> {
     Ok(numbers.fold(0, |sum, number| u64::rotate_left(sum, 7) ^ number))
 }
 
-/// Puts the rules for a link into the chains of iptables; whether any was missing, or stood before those of others.
+/// Puts the rules for a link into the chains of iptables; whether any was missing, or stood before those of
+/// others.
 ///
 /// # Errors
 /// The kernel refuses something.
@@ -87,8 +88,8 @@ pub fn put_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
     }
 }
 
-/// Whether all rules for a link stand where they should, in the chains of the families that it has addresses of: another
-/// family's may have been made since.
+/// Whether all rules for a link stand where they should, in the chains of the families that it has addresses
+/// of: another family's may have been made since.
 ///
 /// # Errors
 /// The kernel refuses a question.
@@ -97,7 +98,8 @@ pub fn has_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
     Ok(missing(host, passage, own)?.is_empty())
 }
 
-/// Whether all rules for a link stand where they should, most likely: asked for each container, and so in few questions.
+/// Whether all rules for a link stand where they should, most likely: asked for each container, and so in few
+/// questions.
 ///
 /// # Errors
 /// The kernel refuses a question.
@@ -127,7 +129,8 @@ pub fn forget_rules(host: &mut Host, link: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that iptables-legacy does not drop a link's packets: nobody can put a rule there beside its own programs.
+/// Makes sure that iptables-legacy does not drop a link's packets: nobody can put a rule there beside its own
+/// programs.
 ///
 /// # Errors
 /// It does: the remedy is named. Its rules cannot be read.
@@ -135,8 +138,8 @@ pub fn refuse_legacy(passage: &Passage<'_>) -> Result<()> {
     legacy::refuse(passage)
 }
 
-/// Finds what still drops the packets of a link, a line each in `notes`. Leaves out the table of that name, whose owner has been
-/// asked.
+/// Finds what still drops the packets of a link, a line each in `notes`. Leaves out the table of that name,
+/// whose owner has been asked.
 ///
 /// # Errors
 /// The kernel refuses a question.

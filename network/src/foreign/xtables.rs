@@ -1,5 +1,5 @@
-//! The table of iptables-legacy as the kernel hands it out. Layouts: linux/netfilter/x_tables.h, linux/netfilter_ipv4/ip_tables.h,
-//! linux/netfilter_ipv6/ip6_tables.h.
+//! The table of iptables-legacy as the kernel hands it out. Layouts: linux/netfilter/x_tables.h,
+//! linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h.
 
 /// `XT_TABLE_MAXNAMELEN`.
 const NAME: usize = 32;
@@ -7,8 +7,8 @@ const NAME: usize = 32;
 /// The chain FORWARD's number: `NF_INET_FORWARD`.
 const FORWARD: usize = 2;
 
-/// `struct ipt_getinfo`: the name; the hooks that it has; of each of five hooks where its chain begins, and where its policy
-/// is; the number of rules and their length.
+/// `struct ipt_getinfo`: the name; the hooks that it has; of each of five hooks where its chain begins, and
+/// where its policy is; the number of rules and their length.
 const INFO: usize = 84;
 const BEGINS: usize = NAME + 4;
 const LENGTH: usize = INFO - 4;
@@ -19,7 +19,8 @@ const ENTRIES: usize = 40;
 /// The length of a link's name in an entry (`IFNAMSIZ`).
 const LINK: usize = 16;
 
-/// `struct xt_entry_target`: the length, the name, the revision; behind them, of a standard target, the verdict.
+/// `struct xt_entry_target`: the length, the name, the revision; behind them, of a standard target, the
+/// verdict.
 const TARGET_NAME: std::ops::Range<usize> = 2..31;
 const VERDICT: usize = 32;
 
@@ -33,7 +34,8 @@ const DEPTH: u32 = 16;
 /// Where things are in an entry.
 #[derive(Debug)]
 struct Layout {
-    /// The name of the link that a packet comes in by; behind it are that by which it goes out, and a mask for each.
+    /// The name of the link that a packet comes in by; behind it are that by which it goes out, and a mask
+    /// for each.
     links: usize,
     /// The end of what a packet is compared with.
     conditions: usize,

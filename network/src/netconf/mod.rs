@@ -14,8 +14,9 @@
 //! }
 //! ```
 //!
-//! A name of `hosts` with the address `0.0.0.0` is the host's, as the first interface's network has it. Everything may be left out. An interface may have a model of its own. Without any it is a plain pair, of which `ip` is the host's
-//! address.
+//! A name of `hosts` with the address `0.0.0.0` is the host's, as the first interface's network has it.
+//! Everything may be left out. An interface may have a model of its own. Without any it is a plain pair, of
+//! which `ip` is the host's address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -165,7 +166,8 @@ impl Netconf {
     }
 }
 
-/// Of user mode there is one interface, of which little can be said: the program takes the rest from the host.
+/// Of user mode there is one interface, of which little can be said: the program takes the rest from the
+/// host.
 fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<UserMode> {
     let Model {
         kind: _,

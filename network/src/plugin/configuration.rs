@@ -1,4 +1,5 @@
-//! A plugin's configuration, as it stands on stdin: the keys of the reference plugins `bridge`, `host-local` and `static`.
+//! A plugin's configuration, as it stands on stdin: the keys of the reference plugins `bridge`, `host-local`
+//! and `static`.
 
 use pillbox_json::{List, Map, Raw, Text, Value, object, parse};
 

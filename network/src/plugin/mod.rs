@@ -1,7 +1,7 @@
-//! The Container Network Interface, specification 1.1, from the other side: pillbox as a plugin, called by the name
-//! [`NAME`]. It does in one process what `bridge`, `host-local` or `static`, `portmap` and `loopback` of the reference
-//! plugins do, with their configuration's keys: a configuration changes in one word, its `type`. It may stand alone or
-//! in a list with others, before them or behind them.
+//! The Container Network Interface, specification 1.1, from the other side: pillbox as a plugin, called by
+//! the name [`NAME`]. It does in one process what `bridge`, `host-local` or `static`, `portmap` and
+//! `loopback` of the reference plugins do, with their configuration's keys: a configuration changes in one
+//! word, its `type`. It may stand alone or in a list with others, before them or behind them.
 //!
 //! # Keys
 //!
@@ -26,15 +26,17 @@
 //! | keys of `portmap` and `firewall`, and those above in other letters (`isgateway`) | refused |
 //! | others | ignored, as the specification has it |
 //!
-//! With CNI_IFNAME `lo` it does what `loopback` does, and nothing else; otherwise the loopback is set up on the way.
+//! With CNI_IFNAME `lo` it does what `loopback` does, and nothing else; otherwise the loopback is set up on
+//! the way.
 //!
 //! # What is particular
 //!
-//! - A failed ADD leaves nothing, though callers are to call DEL. ADD of what is attached already is an error, and so is an
-//!   address or a port that somebody has, a program of the host's as well.
-//! - DEL returns when the container's link is down, has another name, and is to be deleted: [`Answer::remains`].
-//! - A machine that has a route to a container's address reaches it, as with the reference plugins; with netconf.json it
-//!   does not.
+//! - A failed ADD leaves nothing, though callers are to call DEL. ADD of what is attached already is an
+//!   error, and so is an address or a port that somebody has, a program of the host's as well.
+//! - DEL returns when the container's link is down, has another name, and is to be deleted:
+//!   [`Answer::remains`].
+//! - A machine that has a route to a container's address reaches it, as with the reference plugins; with
+//!   netconf.json it does not.
 //! - Networks and bridges stay when the last container has gone: `pillbox net rm NAME` removes them.
 
 mod add;
@@ -61,7 +63,8 @@ use failure::{Failure, Result, failed};
 /// What pillbox is called by as a plugin.
 pub const NAME: &str = "pillbox-net";
 
-/// What a plugin is called with: the variables of its environment, empty where they are missing, and its stdin.
+/// What a plugin is called with: the variables of its environment, empty where they are missing, and its
+/// stdin.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// CNI_COMMAND.

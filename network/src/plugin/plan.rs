@@ -1,4 +1,5 @@
-//! What an attachment is to be, from a configuration and the variables of a call. Pure, except for `ipam.resolvConf`.
+//! What an attachment is to be, from a configuration and the variables of a call. Pure, except for
+//! `ipam.resolvConf`.
 
 use pillbox_json::Raw;
 

@@ -20,8 +20,8 @@ object! {
     Helper {
         "program" required => program: Program,
         "pid" required => pid: i32,
-        /// What distinguishes it from any other process that has or had the pid: a hash of the boot's id and of the inode of
-        /// its pidfds (before Linux 6.9, where all share one, of its start time).
+        /// What distinguishes it from any other process that has or had the pid: a hash of the boot's id and
+        /// of the inode of its pidfds (before Linux 6.9, where all share one, of its start time).
         "identity" required => identity: u64,
         /// pasta from before August 2024.
         "old" => old: bool,
@@ -126,7 +126,8 @@ fn open(pid: i32) -> rustix::io::Result<Option<(OwnedFd, u64)>> {
     Ok(Some((process, hash(text.as_bytes()))))
 }
 
-/// Field 22 of /proc/PID/stat (proc_pid_stat(5)). The second is a name in parentheses, which may contain anything.
+/// Field 22 of /proc/PID/stat (proc_pid_stat(5)). The second is a name in parentheses, which may contain
+/// anything.
 fn start_time(stat: &str) -> &str {
     let (_, behind) = stat.rsplit_once(')').unwrap_or_default();
     behind.split_ascii_whitespace().nth(19).unwrap_or_default()

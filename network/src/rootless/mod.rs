@@ -1,20 +1,21 @@
-//! Networks for an ordinary user's container. Such a user makes no interfaces on the host; a program in user mode does
-//! the container's traffic with sockets of its own: pasta (Debian's package passt), else slirp4netns. Both show the
-//! container the addresses of its clients at published ports.
+//! Networks for an ordinary user's container. Such a user makes no interfaces on the host; a program in user
+//! mode does the container's traffic with sockets of its own: pasta (Debian's package passt), else
+//! slirp4netns. Both show the container the addresses of its clients at published ports.
 //!
 //! A runtime calls
 //! 1. [`prepare`] before it makes anything: finds the program, checks the ports. From now on
 //!    [`Prepared::name_server`] is known, for the container's resolv.conf.
-//! 2. [`Prepared::start`] when the container's init stands in its new user and network namespaces, with its ids mapped,
-//!    and waits: where createRuntime hooks run. When it returns the container has `eth0` with addresses and routes, `lo`
-//!    is up, and the ports are open. The program keeps what the caller has at that moment: cgroup, processors, priority.
+//! 2. [`Prepared::start`] when the container's init stands in its new user and network namespaces, with its
+//!    ids mapped, and waits: where createRuntime hooks run. When it returns the container has `eth0` with
+//!    addresses and routes, `lo` is up, and the ports are open. The program keeps what the caller has at that
+//!    moment: cgroup, processors, priority.
 //! 3. [`Helper::end`] at delete, and when anything after `start` fails. The record is all that it needs.
 //!
-//! A runtime may be killed at any moment: the program watches by itself for the end of the container's first process, as
-//! far as it can:
+//! A runtime may be killed at any moment: the program watches by itself for the end of the container's first
+//! process, as far as it can:
 //! - pasta of August 2024 or later ends within a second after that process has been waited for.
-//! - Older pasta, as in Debian 12, can only watch a folder. It ends when `netns`, a link that `start` makes in the
-//!   container's state folder, is removed, for instance with the folder.
+//! - Older pasta, as in Debian 12, can only watch a folder. It ends when `netns`, a link that `start` makes
+//!   in the container's state folder, is removed, for instance with the folder.
 //! - slirp4netns ends as soon as that process has been waited for; before Linux 6.9 only by [`Helper::end`].
 //!
 //! ```no_run
@@ -91,7 +92,8 @@ pub struct Options {
     pub mtu: Option<u16>,
     /// IPv6 as well, where the host has it.
     pub ipv6: bool,
-    /// Where pasta takes questions to the host's name server; none: 169.254.1.1. That of slirp4netns is always 10.0.2.3.
+    /// Where pasta takes questions to the host's name server; none: 169.254.1.1. That of slirp4netns is
+    /// always 10.0.2.3.
     pub name_server: Option<IpAddr>,
 }
 
@@ -160,8 +162,8 @@ impl Tools<'_> {
 /// Finds a program, and checks what is asked of it. Ports of the host that are 0 are chosen.
 ///
 /// # Errors
-/// No program; a port that is taken, reserved for root or not of a kind that can be published; an option that the
-/// program does not have.
+/// No program; a port that is taken, reserved for root or not of a kind that can be published; an option that
+/// the program does not have.
 pub fn prepare(tools: &Tools<'_>, ports: &[Port], options: &Options) -> Result<Prepared> {
     let (program, path) = tools.find()?;
     if let Some(mtu) = options.mtu.filter(|mtu| !(68..=65520).contains(mtu)) {
@@ -184,8 +186,8 @@ impl Prepared {
         }
     }
 
-    /// Starts the program for the network namespace of a process, and waits until the network is there, at most 10 s.
-    /// `folder` is the container's state folder, which its deletion removes.
+    /// Starts the program for the network namespace of a process, and waits until the network is there, at
+    /// most 10 s. `folder` is the container's state folder, which its deletion removes.
     ///
     /// # Errors
     /// What the program has written to stderr; it took too long. Nothing is left of it then.

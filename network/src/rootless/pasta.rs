@@ -33,7 +33,8 @@ impl Options {
     }
 }
 
-/// The arguments, with spaces in between. It writes its pid to stdout; the working directory is the container's state folder.
+/// The arguments, with spaces in between. It writes its pid to stdout; the working directory is the
+/// container's state folder.
 pub fn compile(target: &Target, ports: &[Port], options: &Options, dialect: Dialect) -> String {
     let mut text = format!(
         "--quiet --config-net --ns-ifname {INTERFACE} --pid /proc/self/fd/1 --dns-forward {}",

@@ -54,8 +54,9 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// Listens to what it complains of until it ends, or goes on in a child that closes stderr; false if that takes too
-    /// long. It has to be read: a user with many pipes may get one of 8 KB, and a help text is longer.
+    /// Listens to what it complains of until it ends, or goes on in a child that closes stderr; false if that
+    /// takes too long. It has to be read: a user with many pipes may get one of 8 KB, and a help text is
+    /// longer.
     pub fn listen(&mut self) -> bool {
         let mut buffer = [0; 1024];
         while is_readable(&self.stderr, LIMIT) {
@@ -106,7 +107,8 @@ pub(super) fn pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC)
 }
 
-/// Waits until there is something to read, an end of file, or the end of a pidfd's process; false if it takes more seconds.
+/// Waits until there is something to read, an end of file, or the end of a pidfd's process; false if it takes
+/// more seconds.
 pub(super) fn is_readable(fd: &impl AsFd, seconds: i64) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
     let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };

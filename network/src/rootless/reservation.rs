@@ -14,8 +14,8 @@ use crate::port::{Port, Protocol};
 /// The first port that an ordinary user may bind in the caller's network namespace: ip-sysctl.rst.
 const UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
-/// Tries each port, because older pasta passes over taken ones in a range, and over one of two address families. Chooses
-/// those that are 0.
+/// Tries each port, because older pasta passes over taken ones in a range, and over one of two address
+/// families. Chooses those that are 0.
 pub(super) fn reserve(program: Program, ports: &[Port], options: &Options) -> Result<Vec<Port>> {
     let has_v6 = options.ipv6 && program == Program::Pasta;
     let mut reserved = ports.to_vec();
@@ -51,8 +51,8 @@ pub(super) fn reserve(program: Program, ports: &[Port], options: &Options) -> Re
     Ok(reserved)
 }
 
-/// Binds ports of the host, and listens at those of TCP, for a program that forwards them itself. Ports that are 0 are chosen, and never
-/// one that is asked for as well.
+/// Binds ports of the host, and listens at those of TCP, for a program that forwards them itself. Ports that
+/// are 0 are chosen, and never one that is asked for as well.
 ///
 /// # Errors
 /// A port is taken, reserved for root or not of a kind that can be published; it is named.

@@ -22,8 +22,9 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 /// The socket for requests, in the container's state folder until the ports are published.
 pub(super) const SOCKET: &str = "slirp4netns.sock";
 
-/// The arguments, with spaces in between. The container's pidfd is its stdin, for the end of a process is an event there; it
-/// tells on descriptor `ready` when it is ready; the working directory is the container's state folder.
+/// The arguments, with spaces in between. The container's pidfd is its stdin, for the end of a process is an
+/// event there; it tells on descriptor `ready` when it is ready; the working directory is the container's
+/// state folder.
 pub fn compile(target: &Target, ports: &[Port], options: &Options, ready: RawFd) -> String {
     let v6 = if options.ipv6 { " --enable-ipv6" } else { "" };
     let (mtu, pid) = (options.mtu.unwrap_or(65520), target.pid);
@@ -61,8 +62,9 @@ pub(super) fn start(
 struct Descriptors {
     /// The pidfd of the container's process.
     container: OwnedFd,
-    /// The container's network namespace. Where the kernel does not report the container's end on the pidfd, it would poll
-    /// a lost interface without a pause. So it keeps the namespace, as its stdout, to which it writes nothing that matters.
+    /// The container's network namespace. Where the kernel does not report the container's end on the pidfd,
+    /// it would poll a lost interface without a pause. So it keeps the namespace, as its stdout, to which it
+    /// writes nothing that matters.
     namespace: OwnedFd,
     /// Where it tells that it is ready.
     ready: OwnedFd,

@@ -117,7 +117,8 @@ fn pasta_is_taken_first_and_where_there_is_neither_both_are_named() {
     assert_eq!((prepared.program, prepared.path), (Program::Pasta, both.0.join("pasta")));
 }
 
-/// Why a program does not start. While another test starts a process, that may hold the file open for writing.
+/// Why a program does not start. While another test starts a process, that may hold the file open for
+/// writing.
 fn refusal(prepared: &Prepared, folder: &Folder) -> String {
     loop {
         let error = prepared.start(rustix::process::getpid(), &folder.0).unwrap_err();

@@ -11,8 +11,9 @@ use crate::error::Result;
 /// How often it is looked: a program may be about to go on in a child.
 const LOOKS: usize = 10;
 
-/// Ends every program that was started for the network namespace of a process, whether that process still lives or not, and removes
-/// what it has left in the folder. The result is whether there was anything: then another one may be about to be executed.
+/// Ends every program that was started for the network namespace of a process, whether that process still
+/// lives or not, and removes what it has left in the folder. The result is whether there was anything: then
+/// another one may be about to be executed.
 ///
 /// # Errors
 /// One does not end.

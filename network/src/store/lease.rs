@@ -26,13 +26,13 @@ impl Wish<'_> {
 }
 
 impl Locked<'_> {
-    /// Gives an address to the attachment with that key: the one that is wanted, or one from the range. Those come in
-    /// order, and once the range has been gone through, the one that has been free for longest. It takes the same time
-    /// however many are given. The result has the prefix of the subnet.
+    /// Gives an address to the attachment with that key: the one that is wanted, or one from the range. Those
+    /// come in order, and once the range has been gone through, the one that has been free for longest. It
+    /// takes the same time however many are given. The result has the prefix of the subnet.
     ///
     /// # Errors
-    /// The wanted address is outside of the subnet, not for hosts, the gateway's; [`Kind::Taken`]: another container has
-    /// it, or all addresses of the range are taken.
+    /// The wanted address is outside of the subnet, not for hosts, the gateway's; [`Kind::Taken`]: another
+    /// container has it, or all addresses of the range are taken.
     pub fn lease(&mut self, network: &str, range: &Range, wanted: Option<IpAddr>, key: &str) -> Result<Cidr> {
         check_name("network", network)?;
         check_name("attachment", key)?;

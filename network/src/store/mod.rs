@@ -11,9 +11,9 @@
 //! | `ports/PROTOCOL-PORT/ADDRESS` | a link whose text is the key of the attachment that has the port of that address of the host's, or of `any` |
 //! | `new` | a record that is being written |
 //!
-//! Links and records are complete or absent, whenever a command is killed. What an address or a port is reserved for is said
-//! by the attachment alone: a link that its attachment does not list, or whose attachment is not there, reserves nothing, and
-//! the next command that needs it takes it over.
+//! Links and records are complete or absent, whenever a command is killed. What an address or a port is
+//! reserved for is said by the attachment alone: a link that its attachment does not list, or whose
+//! attachment is not there, reserves nothing, and the next command that needs it takes it over.
 
 mod folder;
 mod holder;
@@ -143,8 +143,8 @@ impl Store {
     }
 }
 
-/// The store while all others are kept out. What was reserved meanwhile, but is in no attachment that was noted, is given
-/// back when this is dropped.
+/// The store while all others are kept out. What was reserved meanwhile, but is in no attachment that was
+/// noted, is given back when this is dropped.
 #[derive(Debug)]
 pub struct Locked<'a> {
     store: &'a Store,

@@ -1,9 +1,10 @@
-//! In which order a subnet's addresses are given: those that never were in order, then the one that has been free for
-//! longest. So a neighbour that still takes an address for its last holder's is seldom met.
+//! In which order a subnet's addresses are given: those that never were in order, then the one that has been
+//! free for longest. So a neighbour that still takes an address for its last holder's is seldom met.
 //!
-//! A file of numbers, little-endian: a head of 64 bytes, then a ring of freed addresses, 16 bytes each. No write crosses a
-//! page, so that each is done or not done when its process is killed. Nothing here says what is free: addresses that the
-//! ring has lost are found by looking at all of them, and those that are in it wrongly turn out to be leased.
+//! A file of numbers, little-endian: a head of 64 bytes, then a ring of freed addresses, 16 bytes each. No
+//! write crosses a page, so that each is done or not done when its process is killed. Nothing here says what
+//! is free: addresses that the ring has lost are found by looking at all of them, and those that are in it
+//! wrongly turn out to be leased.
 
 use std::os::fd::OwnedFd;
 
@@ -115,7 +116,8 @@ impl Order {
         Ok(address <= self.early && self.find_in_ring(address)?.is_some())
     }
 
-    /// Takes out an address that somebody has asked for, and saves: when it is freed again, it goes to the end.
+    /// Takes out an address that somebody has asked for, and saves: when it is freed again, it goes to the
+    /// end.
     pub fn remove(&mut self, address: u128) -> Result<()> {
         let Some(mut at) = self.find_in_ring(address)? else { return Ok(()) };
         // Those behind it move up.

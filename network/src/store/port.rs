@@ -21,10 +21,10 @@ fn meet(one: Option<Ip>, other: Option<Ip>) -> bool {
 }
 
 impl Locked<'_> {
-    /// Reserves a port of the host for the attachment with that key; for port 0 one that is free, of those that programs get
-    /// too when they want any (`net.ipv4.ip_local_port_range`). The result has that port. A port of all addresses cannot be had while somebody has
-    /// it of one, and the other way around. To see the programs of the host, it is bound for a moment in the caller's
-    /// network namespace.
+    /// Reserves a port of the host for the attachment with that key; for port 0 one that is free, of those
+    /// that programs get too when they want any (`net.ipv4.ip_local_port_range`). The result has that port. A
+    /// port of all addresses cannot be had while somebody has it of one, and the other way around. To see the
+    /// programs of the host, it is bound for a moment in the caller's network namespace.
     ///
     /// # Errors
     /// [`Kind::PortTaken`]: another container or a program has it; no interface has the address; the caller may not have

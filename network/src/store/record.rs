@@ -74,7 +74,8 @@ impl Locked<'_> {
         self.has_only("")
     }
 
-    /// Removes a network's record, if there is one. Its leases, and the order in which addresses are given, stay.
+    /// Removes a network's record, if there is one. Its leases, and the order in which addresses are given,
+    /// stay.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -82,8 +83,8 @@ impl Locked<'_> {
         self.folder().unlink(&network_file(name)?)
     }
 
-    /// Records an attachment, or anew what it is: before anything of it is made. From here on it has the addresses and
-    /// ports that it lists, and must be struck.
+    /// Records an attachment, or anew what it is: before anything of it is made. From here on it has the
+    /// addresses and ports that it lists, and must be struck.
     ///
     /// # Errors
     /// Its key cannot be the name of a file; the file cannot be written.
@@ -129,8 +130,8 @@ impl Locked<'_> {
         Ok(self.attachments()?.into_iter().find(is_on))
     }
 
-    /// Removes an attachment's record, if there is one: when all of it is undone, and its addresses and ports are
-    /// released.
+    /// Removes an attachment's record, if there is one: when all of it is undone, and its addresses and ports
+    /// are released.
     ///
     /// # Errors
     /// The file cannot be removed.

@@ -99,8 +99,8 @@ impl Locked<'_> {
         }
         match reservation {
             Reservation::Lease { network, address } => {
-                // First, so that a kill in between takes nothing out of the order. A full file system may do so: it is
-                // no reason to keep the address.
+                // First, so that a kill in between takes nothing out of the order. A full file system may do
+                // so: it is no reason to keep the address.
                 let order = Order::find(self.folder(), network, *address);
                 let _ =
                     order.and_then(|order| order.map_or(Ok(()), |mut order| order.push(number(address.ip))));

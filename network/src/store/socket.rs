@@ -17,7 +17,8 @@ const ALL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 /// Checks that no program has the port of any address that it is for.
 ///
 /// # Errors
-/// [`Kind::PortTaken`], which names the process; no interface has the address; the caller may not have such a low port.
+/// [`Kind::PortTaken`], which names the process; no interface has the address; the caller may not have such a
+/// low port.
 pub(super) fn check_free(port: &Port) -> Result<()> {
     probe(port).map_err(|(ip, errno)| refusal(port, ip, errno))
 }

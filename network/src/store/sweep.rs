@@ -1,4 +1,5 @@
-//! Links that reserve nothing: left by commands that were killed before they noted an attachment, or after they struck it.
+//! Links that reserve nothing: left by commands that were killed before they noted an attachment, or after
+//! they struck it.
 
 use super::Locked;
 use super::order::subnet_of;
@@ -46,7 +47,8 @@ impl Locked<'_> {
         Ok(swept)
     }
 
-    /// Removes the links that reserve nothing, and what is left of networks that are not recorded and have no leases.
+    /// Removes the links that reserve nothing, and what is left of networks that are not recorded and have no
+    /// leases.
     ///
     /// # Errors
     /// The folders cannot be listed.
@@ -73,7 +75,8 @@ impl Locked<'_> {
         Ok(Swept { freed: done, unreadable })
     }
 
-    /// Removes the links that an attachment with that key has left, which was never recorded, or not to the end.
+    /// Removes the links that an attachment with that key has left, which was never recorded, or not to the
+    /// end.
     ///
     /// # Errors
     /// The folders cannot be listed; a link cannot be removed.

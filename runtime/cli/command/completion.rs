@@ -102,8 +102,8 @@ fn bash() -> String {
     script
 }
 
-/// Replaces what would end a string in zsh or fish (single quotes) or is syntax in zsh's specifications (brackets and
-/// colons).
+/// Replaces what would end a string in zsh or fish (single quotes) or is syntax in zsh's specifications
+/// (brackets and colons).
 fn quote(text: &str) -> String {
     text.replace('\'', "’").replace('[', "(").replace(']', ")").replace(':', " –")
 }

@@ -51,8 +51,8 @@ impl<'a> StateDocument<'a> {
         }
     }
 
-    /// The document of a container that cannot be read: only the id is known. The specification permits other statuses
-    /// than its own.
+    /// The document of a container that cannot be read: only the id is known. The specification permits other
+    /// statuses than its own.
     fn unknown(id: &'a str, annotations: &'a Map<'a, Text<'a>>) -> Self {
         let (bundle, rootfs, created, owner) = ("", "", "", "".into());
         StateDocument {

@@ -393,16 +393,16 @@ fn named_networks(
     }
 }
 
-/// What the container is to be connected to: as the flags say, and without `--netconf` as netconf.json beside the
-/// configuration says, if it is there.
+/// What the container is to be connected to: as the flags say, and without `--netconf` as netconf.json beside
+/// the configuration says, if it is there.
 #[cfg(feature = "network")]
 fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
     let beside = if global.netconf.is_none() { beside(global, arguments) } else { None };
     named_networks(global, arguments, beside)
 }
 
-/// What the container is to be connected to: the networks of `--netconf` or of another file, those of CNI plugins,
-/// published ports.
+/// What the container is to be connected to: the networks of `--netconf` or of another file, those of CNI
+/// plugins, published ports.
 #[cfg(feature = "network")]
 fn named_networks(
     global: &Global,
@@ -478,8 +478,8 @@ fn command_line(arguments: &Arguments, detach: bool) -> Result<CommandLine> {
     })
 }
 
-/// sd_listen_fds(3): the descriptors are for the process that LISTEN_PID names. If it is not set, they are for this
-/// process, as in crun and runc.
+/// sd_listen_fds(3): the descriptors are for the process that LISTEN_PID names. If it is not set, they are
+/// for this process, as in crun and runc.
 fn listen_fds() -> Result<u32> {
     let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
     match std::env::var("LISTEN_FDS") {
@@ -495,8 +495,8 @@ fn notify_socket() -> Option<String> {
     std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
 }
 
-/// Writes a warning to the log and to stderr; most warnings only with `--debug`, because callers take any output on
-/// stderr for a failure.
+/// Writes a warning to the log and to stderr; most warnings only with `--debug`, because callers take any
+/// output on stderr for a failure.
 fn warn(global: &Global, warning: &Warning) {
     if global.debug || is_always_shown(warning.kind()) {
         global.log.write("warning", warning.text());
@@ -504,8 +504,9 @@ fn warn(global: &Global, warning: &Warning) {
     }
 }
 
-/// Warnings that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a container is less
-/// confined than requested, a setting of the host was changed, output is lost, or something is left of a container that has ended.
+/// Warnings that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a
+/// container is less confined than requested, a setting of the host was changed, output is lost, or something
+/// is left of a container that has ended.
 fn is_always_shown(kind: WarningKind) -> bool {
     use WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost};
     matches!(kind, Hook | HostChanged | LeftBehind | LessConfined | OutputLost)

@@ -15,8 +15,8 @@ const DELEGATED: &str = "/sys/kernel/cgroup/delegate";
 /// The list to use if the kernel has no such file (before Linux 4.15).
 const DELEGATED_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
-/// The user who gets the cgroup, by the uid on the host: the program's user, if the program sees its cgroup as
-/// the root of a cgroup namespace of its own and may write to it.
+/// The user who gets the cgroup, by the uid on the host: the program's user, if the program sees its cgroup
+/// as the root of a cgroup namespace of its own and may write to it.
 pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<Uid> {
     let is_made = |kind| spec.namespace(kind).is_some_and(|namespace| namespace.path.is_none());
     let writable = spec.mounts.iter().any(|mount| {

@@ -1,6 +1,6 @@
-//! The cgroups of containers (cgroup v2): making, limiting, watching and removing them, by mkdir or through systemd. What is
-//! written into them is decided earlier (`resources`). Everything here works on any v2 hierarchy, even one without controllers;
-//! only limits need theirs. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst.
+//! The cgroups of containers (cgroup v2): making, limiting, watching and removing them, by mkdir or through
+//! systemd, on any v2 hierarchy, even one without controllers. What is written is decided in `resources`.
+//! Source: the kernel's Documentation/admin-guide/cgroup-v2.rst.
 //!
 //! May use `host` and every room below it.
 

@@ -107,8 +107,8 @@ fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
     Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
-/// The absolute path of the root file system, and also the given path if only that one leads there: a magic link
-/// (/proc/self/fd/N) leads to what was opened, even if something has been mounted over its path since.
+/// The absolute path of the root file system, and also the given path if only that one leads there: a magic
+/// link (/proc/self/fd/N) leads to what was opened, even if something has been mounted over its path since.
 fn find_root(given: &Path) -> Result<(String, Option<String>)> {
     let field = || format!("root.path: {}", given.display());
     if !std::fs::metadata(given).context(field).map_err(Error::of_source)?.is_dir() {
@@ -133,7 +133,8 @@ fn is_same_place(one: &Path, other: &Path) -> bool {
     matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Whether there is nothing to resolve in a path; checking that is cheaper than asking the kernel through procfs.
+/// Whether there is nothing to resolve in a path; checking that is cheaper than asking the kernel through
+/// procfs.
 fn is_resolved(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
     let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
@@ -216,8 +217,8 @@ impl<'b> Prepared<'b> {
         Self::compile(bundle, id, wishes, &mut || NewNetwork::begin().map(Some))
     }
 
-    /// `make_network` is called as soon as the configuration is known to be valid, if a network namespace is to be
-    /// made.
+    /// `make_network` is called as soon as the configuration is known to be valid, if a network namespace is
+    /// to be made.
     fn compile(
         bundle: &'b Bundle,
         id: &ContainerId,
@@ -411,8 +412,8 @@ pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
     validate(stored_config(document)?)
 }
 
-/// The targets of symbolic links that crun's `copy-symlink` copies, by the index of the mount. Sources that are not
-/// links are bound as usual.
+/// The targets of symbolic links that crun's `copy-symlink` copies, by the index of the mount. Sources that
+/// are not links are bound as usual.
 fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
     let mounts = spec.mounts.iter().enumerate();
     mounts

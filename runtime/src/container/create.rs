@@ -16,8 +16,8 @@ use crate::plan::{MadeMount, NOTIFY_VARIABLE};
 use crate::spawn::{Init, Opened, Patience, notify};
 use crate::state::{Record, Root};
 
-/// Creates a container; `start` runs its program. The result is its first process, a child of this one, with its
-/// terminal unless that was sent to a console socket.
+/// Creates a container; `start` runs its program. The result is its first process, a child of this one, with
+/// its terminal unless that was sent to a console socket.
 ///
 /// # Errors
 /// Any step failed; nothing is left then.
@@ -162,7 +162,8 @@ pub(super) fn set_up(
     Err(error)
 }
 
-/// The last steps: writes the pid file, then lets init go on. After that the container does not need the runtime.
+/// The last steps: writes the pid file, then lets init go on. After that the container does not need the
+/// runtime.
 pub(super) fn finish(init: &mut Init, record: &Record, line: &CommandLine) -> Result<()> {
     if let Some(path) = &line.pid_file {
         write_pid_file(path, record.pid)?;

@@ -12,11 +12,12 @@ use crate::oci::Status;
 use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
 use crate::text::regex::Regex;
 
-/// Removes a container that has stopped or was never started. With `force` it removes any container, and a missing
-/// one is no error.
+/// Removes a container that has stopped or was never started. With `force` it removes any container, and a
+/// missing one is no error.
 ///
 /// # Errors
-/// It runs; or it could not be killed within ten seconds, or its record cannot be read (its state is kept then).
+/// It runs; or it could not be killed within ten seconds, or its record cannot be read (its state is kept
+/// then).
 pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let directory = match claim(root, id, force) {
         // There is none, or another command deleted it while this one waited.
@@ -47,8 +48,8 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(W
     Ok(())
 }
 
-/// Finds and locks it. The command that holds the lock may be waiting for the container itself, or for a hook in it:
-/// with `force` these are killed first.
+/// Finds and locks it. The command that holds the lock may be waiting for the container itself, or for a hook
+/// in it: with `force` these are killed first.
 fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
     let directory = root.find(id)?;
     if force {
@@ -58,8 +59,8 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
         }
         if let Recorded::Whole(record, _) = directory.recorded()? {
             let process = record.open_process()?;
-            // The first process may have ended, and the other command may be waiting for another one, in a frozen
-            // cgroup.
+            // The first process may have ended, and the other command may be waiting for another one, in a
+            // frozen cgroup.
             let cgroup =
                 if process.is_some() { record.open_cgroup() } else { directory.open_left_cgroup(&record) };
             kill_processes(id, &record, process, cgroup?.as_ref())?;
@@ -83,12 +84,12 @@ fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut
     Ok(())
 }
 
-/// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all
-/// of it.
+/// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not
+/// match all of it.
 ///
 /// # Errors
-/// The pattern is not such an expression, or a container could not be removed: the first error, after all others have
-/// been.
+/// The pattern is not such an expression, or a container could not be removed: the first error, after all
+/// others have been.
 pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {

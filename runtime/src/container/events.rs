@@ -21,8 +21,8 @@ pub enum Event<'w> {
     OutOfMemory,
 }
 
-/// How many processes of a container the kernel has killed because memory had run out; also of one that has ended. None where
-/// that is not counted.
+/// How many processes of a container the kernel has killed because memory had run out; also of one that has
+/// ended. None where that is not counted.
 ///
 /// # Errors
 /// There is no such container; its cgroup cannot be read.
@@ -86,7 +86,8 @@ impl Watch {
         }
     }
 
-    /// Sleeps until something may have happened, but not longer than `at_most`; true if the container has ended.
+    /// Sleeps until something may have happened, but not longer than `at_most`; true if the container has
+    /// ended.
     fn sleep(&self, at_most: Duration) -> Result<bool> {
         let timeout =
             Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };

@@ -157,8 +157,8 @@ fn explain(error: Error, record: &Record) -> Error {
     explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record, VERB)
 }
 
-/// The error of a process that could not be started in a container. If the container has ended meanwhile, that is the
-/// reason. `verb` says what cannot be done.
+/// The error of a process that could not be started in a container. If the container has ended meanwhile,
+/// that is the reason. `verb` says what cannot be done.
 pub(super) fn explain_end(error: Error, record: &Record, verb: &str) -> Error {
     let is_ending = || record.is_ending().unwrap_or(false);
     let ends = match error.kind() {

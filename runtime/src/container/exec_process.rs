@@ -64,7 +64,8 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.0.extend(texts(&options.capabilities));
         }
-        // If the container has inheritable capabilities, a user keeps the added ones through execve, as with runc.
+        // If the container has inheritable capabilities, a user keeps the added ones through execve, as with
+        // runc.
         if !sets.inheritable.is_empty() {
             sets.ambient.0.extend(texts(&options.capabilities));
         }

@@ -28,9 +28,9 @@ pub struct Ended {
     pub status: u8,
 }
 
-/// Runs a container until its program ends, and passes signals on; with `keep` the stopped container is left. Other
-/// commands may work on it meanwhile: one that deletes it ends the program, whose status is still the result. If
-/// something cannot be cleaned up, that is a warning.
+/// Runs a container until its program ends, and passes signals on; with `keep` the stopped container is left.
+/// Other commands may work on it meanwhile: one that deletes it ends the program, whose status is still the
+/// result. If something cannot be cleaned up, that is a warning.
 ///
 /// # Errors
 /// As for [`super::create`]; the program could not be executed. Nothing is left then.
@@ -43,8 +43,8 @@ pub fn run(
     warn: &mut dyn FnMut(Warning),
 ) -> Result<Ended> {
     let mut prepared = prepare(root, bundle, id, options, false)?;
-    // From here on signals reach the container instead of ending the runtime, even while the container is being made.
-    // Only if init stands still do they end the wait for it.
+    // From here on signals reach the container instead of ending the runtime, even while the container is
+    // being made. Only if init stands still do they end the wait for it.
     let signals = ForwardedSignals::block()?;
     let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::UntilSignal, warn)?;
     let spec = prepared.spec();
@@ -125,7 +125,8 @@ pub fn exec_in_foreground(
     ended.map_err(|error| starting.end(error))
 }
 
-/// Removes processes that have outlived the program (possible without a pid namespace), the cgroup, and the state.
+/// Removes processes that have outlived the program (possible without a pid namespace), the cgroup, and the
+/// state.
 fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
     if keep {

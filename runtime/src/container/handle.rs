@@ -1,4 +1,5 @@
-//! Containers as values, for programs that embed pillbox: the functions that the commands call, for one container.
+//! Containers as values, for programs that embed pillbox: the functions that the commands call, for one
+//! container.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -17,9 +18,9 @@ use crate::state::Root;
 
 /// A container, by its name below a [`Root`].
 ///
-/// The value is a handle: dropping it leaves the container as it is. There may be any number of handles for the same
-/// container, in this process and in others (such as the command `pillbox`). All methods may be called from several
-/// threads at once.
+/// The value is a handle: dropping it leaves the container as it is. There may be any number of handles for
+/// the same container, in this process and in others (such as the command `pillbox`). All methods may be
+/// called from several threads at once.
 ///
 /// If stdin, stdout or stderr of this process is closed, /dev/null is opened in its place, and stays open.
 ///
@@ -125,15 +126,15 @@ impl Container {
         process.ok_or_else(|| Error::of(Kind::Status, format!("container {}: it has ended", self.id)))
     }
 
-    /// The other end of the program's terminal (the master), if the configuration has `process.terminal` and this
-    /// value is the one that [`create`](Self::create) returned: see [`Process::terminal`]. It exists before the
-    /// program runs.
+    /// The other end of the program's terminal (the master), if the configuration has `process.terminal` and
+    /// this value is the one that [`create`](Self::create) returned: see [`Process::terminal`]. It exists
+    /// before the program runs.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref()?.terminal()
     }
 
-    /// Gives [`terminal`](Self::terminal) to the caller, once. The terminal hangs up when the caller closes it. If
-    /// nobody takes it, it is closed with this value.
+    /// Gives [`terminal`](Self::terminal) to the caller, once. The terminal hangs up when the caller closes
+    /// it. If nobody takes it, it is closed with this value.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -200,8 +201,8 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] if the status is lost: another parent has collected it, or another part of this process. See
-    /// [`container::wait`](crate::container::wait).
+    /// [`Kind::Status`] if the status is lost: another parent has collected it, or another part of this
+    /// process. See [`container::wait`](crate::container::wait).
     pub fn wait(&self) -> Result<u8> {
         match &self.process {
             Some(process) => process.wait().context(|| format!("container {}", self.id)),
@@ -209,8 +210,8 @@ impl Container {
         }
     }
 
-    /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by name and
-    /// number.
+    /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by
+    /// name and number.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -265,8 +266,8 @@ impl Container {
         super::resume(&self.root, &self.id)
     }
 
-    /// Runs one more program in the container, and returns when it runs. No signals of the calling thread are passed
-    /// on to it, and nothing is copied between its terminal and another one.
+    /// Runs one more program in the container, and returns when it runs. No signals of the calling thread are
+    /// passed on to it, and nothing is copied between its terminal and another one.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -288,8 +289,8 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] if the container does not run; [`Kind::ProgramMissing`], [`Kind::InterpreterMissing`],
-    /// [`Kind::NotExecutable`].
+    /// [`Kind::Status`] if the container does not run; [`Kind::ProgramMissing`],
+    /// [`Kind::InterpreterMissing`], [`Kind::NotExecutable`].
     pub fn exec(&self, options: ExecOptions) -> Result<Process> {
         occupy_stdio()?;
         super::exec(&self.root, &self.id, &options, &mut |_| {})

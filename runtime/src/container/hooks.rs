@@ -54,7 +54,8 @@ pub struct Place<'a> {
     pub status: Status,
     /// The pid that they are told; 0 for none.
     pub pid: i32,
-    /// A pidfd of the container with the CLONE_NEW* bits of the namespaces to enter; `None` for the runtime's own.
+    /// A pidfd of the container with the CLONE_NEW* bits of the namespaces to enter; `None` for the runtime's
+    /// own.
     pub enter: Option<(OwnedFd, u32)>,
     /// The container's cgroup, for those that run inside.
     pub cgroup: Option<&'a Cgroup>,

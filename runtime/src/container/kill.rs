@@ -42,8 +42,8 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Option<Signal>, target: Targe
     }
 }
 
-/// Signals by pidfd, and only processes that are still in the cgroup after their pidfd was opened: a pid may have
-/// passed to an unrelated process since it was read.
+/// Signals by pidfd, and only processes that are still in the cgroup after their pidfd was opened: a pid may
+/// have passed to an unrelated process since it was read.
 fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     /// How many pidfds are open at once.
     const AT_ONCE: usize = 64;
@@ -70,12 +70,12 @@ fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// [`kill`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all of
-/// it.
+/// [`kill`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not
+/// match all of it.
 ///
 /// # Errors
-/// The pattern is not such an expression, or a container could not be signalled: the first error, after all others have
-/// been.
+/// The pattern is not such an expression, or a container could not be signalled: the first error, after all
+/// others have been.
 pub fn kill_matching(root: &Root, pattern: &str, signal: Option<Signal>, target: Target) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {

@@ -52,7 +52,8 @@ pub(super) fn end_and_undo(
 }
 
 fn end(cgroup: Option<&Cgroup>, init: Option<&mut Init>) -> Result<()> {
-    // Processes that a hook has left may keep init from ending. An error here shows again when the cgroup is removed.
+    // Processes that a hook has left may keep init from ending. An error here shows again when the cgroup is
+    // removed.
     let _ = cgroup.map(Cgroup::kill);
     init.iter().for_each(|init| init.begin_to_kill());
     collect_strays();

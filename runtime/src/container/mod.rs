@@ -1,5 +1,5 @@
-//! The life of a container, from create to delete, for the commands and for programs that embed pillbox. Nothing here
-//! prints or exits.
+//! The life of a container, from create to delete, for the commands and for programs that embed pillbox.
+//! Nothing here prints or exits.
 //!
 //! May use `state` and every room below it.
 

@@ -25,12 +25,13 @@ pub enum MountsChange {
     Remove,
 }
 
-/// Changes the mounts of a created or running container, all or none. `list` is a JSON array as in config.json under
-/// `mounts`; relative sources start at the bundle, too. The stored configuration does not change, and mount points that
-/// had to be made stay.
+/// Changes the mounts of a created or running container, all or none. `list` is a JSON array as in
+/// config.json under `mounts`; relative sources start at the bundle, too. The stored configuration does not
+/// change, and mount points that had to be made stay.
 ///
 /// # Errors
-/// There is no such container, it has ended or is paused; or a mount is wrong or fails, and the error names its field.
+/// There is no such container, it has ended or is paused; or a mount is wrong or fails, and the error names
+/// its field.
 pub fn change_mounts(
     root: &Root,
     id: &ContainerId,

@@ -16,8 +16,8 @@ use crate::root::RootSource;
 
 /// Options for a container: the program's streams, what it inherits, how the container is made.
 ///
-/// Whether the program gets a terminal is up to the configuration (`process.terminal`). The terminal is all three
-/// streams then; [`Container::take_terminal`](super::Container::take_terminal) returns its other end.
+/// Whether the program gets a terminal is up to the configuration (`process.terminal`). The terminal is all
+/// three streams then; [`Container::take_terminal`](super::Container::take_terminal) returns its other end.
 ///
 /// ```
 /// use pillbox::{CreateOptions, Driver, Stdio};
@@ -79,8 +79,8 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Further options of the command line. Programs that embed the library use descriptors instead of these sockets and
-/// files.
+/// Further options of the command line. Programs that embed the library use descriptors instead of these
+/// sockets and files.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct CommandLine {
@@ -94,7 +94,8 @@ pub struct CommandLine {
     pub pidfd_socket: Option<PathBuf>,
     /// Descriptors after stdio that came by socket activation; they come before those to preserve.
     pub listen_fds: u32,
-    /// The service manager's socket (`NOTIFY_SOCKET`): the container gets one of its own, in a folder at that path.
+    /// The service manager's socket (`NOTIFY_SOCKET`): the container gets one of its own, in a folder at that
+    /// path.
     pub notify: Option<String>,
 }
 
@@ -122,8 +123,8 @@ impl CreateOptions {
         self
     }
 
-    /// The program inherits this many descriptors of the caller's, from 3 on, with the same numbers. Those that are
-    /// closed or close-on-exec are left out.
+    /// The program inherits this many descriptors of the caller's, from 3 on, with the same numbers. Those
+    /// that are closed or close-on-exec are left out.
     pub fn preserve_fds(mut self, count: u32) -> Self {
         self.preserve_fds = count;
         self
@@ -141,8 +142,8 @@ impl CreateOptions {
         self
     }
 
-    /// Init stays the container's first process: it passes signals on to the program, collects processes whose parent has ended,
-    /// and ends with the program's status.
+    /// Init stays the container's first process: it passes signals on to the program, collects processes
+    /// whose parent has ended, and ends with the program's status.
     pub fn init(mut self, init: bool) -> Self {
         self.stand_before = init;
         self
@@ -154,7 +155,8 @@ impl CreateOptions {
         self
     }
 
-    /// Calls `observe` after each of the runtime's steps with its name and the moment at which it began, to show how long they take.
+    /// Calls `observe` after each of the runtime's steps with its name and the moment at which it began, to
+    /// show how long they take.
     pub fn observe(mut self, observe: impl Fn(&'static str, Instant) + Send + Sync + 'static) -> Self {
         self.observer = Observer(Some(Arc::new(observe)));
         self
@@ -166,16 +168,17 @@ impl CreateOptions {
         self
     }
 
-    /// Connects the container to networks, which pillbox makes where they are missing, before its program can run; deleting
-    /// the container disconnects it. The container needs a network namespace.
+    /// Connects the container to networks, which pillbox makes where they are missing, before its program can
+    /// run; deleting the container disconnects it. The container needs a network namespace.
     pub fn networks(mut self, networks: Networks) -> Self {
         self.networks = Some(networks);
         self
     }
 
-    /// Calls `configure` with the container's network namespace, whether that is made or joined, before the program can
-    /// run. Init continues with the container's set-up meanwhile. A container in the caller's own network namespace needs
-    /// no such call, and gets none. If `configure` fails, the container is not created and nothing is left.
+    /// Calls `configure` with the container's network namespace, whether that is made or joined, before the
+    /// program can run. Init continues with the container's set-up meanwhile. A container in the caller's own
+    /// network namespace needs no such call, and gets none. If `configure` fails, the container is not
+    /// created and nothing is left.
     ///
     /// ```no_run
     /// use pillbox::netlink::link;
@@ -197,7 +200,8 @@ impl CreateOptions {
     }
 }
 
-/// Options for one more program in a running container. What is not set is as for the container's own program.
+/// Options for one more program in a running container. What is not set is as for the container's own
+/// program.
 ///
 /// ```
 /// use pillbox::{ExecOptions, Gid, Stdio, Uid};
@@ -252,8 +256,8 @@ impl ExecOptions {
         ExecOptions { arguments: arguments.into_iter().map(Into::into).collect(), ..ExecOptions::default() }
     }
 
-    /// The program that a `process` of config.json describes, given as the text of that member. Without capabilities or
-    /// rlimits in it, it gets the container's.
+    /// The program that a `process` of config.json describes, given as the text of that member. Without
+    /// capabilities or rlimits in it, it gets the container's.
     pub fn with_process(document: impl Into<String>) -> ExecOptions {
         ExecOptions { process: Some(document.into()), ..ExecOptions::default() }
     }
@@ -294,7 +298,8 @@ impl ExecOptions {
         self
     }
 
-    /// Gives it a terminal as all three streams: see [`Process::take_terminal`](super::Process::take_terminal).
+    /// Gives it a terminal as all three streams: see
+    /// [`Process::take_terminal`](super::Process::take_terminal).
     pub fn terminal(mut self, terminal: bool) -> Self {
         self.terminal = terminal;
         self

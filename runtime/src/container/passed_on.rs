@@ -16,12 +16,14 @@ pub(super) struct PassedOn {
     pub count: u32,
     /// The variables that announce them.
     pub environment: Vec<String>,
-    /// Descriptors that fill the gaps between them, so that none of those that init needs gets a number there.
+    /// Descriptors that fill the gaps between them, so that none of those that init needs gets a number
+    /// there.
     pub gaps: Vec<OwnedFd>,
 }
 
 impl PassedOn {
-    /// Finds `asked` descriptors besides the `listening` ones. To be called before anything is opened that stays open.
+    /// Finds `asked` descriptors besides the `listening` ones. To be called before anything is opened that
+    /// stays open.
     pub(super) fn look(asked: u32, listening: u32) -> Result<PassedOn> {
         let count =
             asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {

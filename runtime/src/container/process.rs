@@ -1,4 +1,5 @@
-//! A process in a container that was made by this process: the container's first, or one that `exec` has added.
+//! A process in a container that was made by this process: the container's first, or one that `exec` has
+//! added.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -20,8 +21,8 @@ use crate::sys::process_end::{code, code_of_collected};
 /// the value also closes the other end of its terminal, unless that was [taken](Self::take_terminal): the terminal
 /// hangs up then, as when a window is closed.
 ///
-/// All methods except for `take_terminal` may be called from several threads at once. [`AsFd`] gives a pidfd, which
-/// polls readable when the process has ended.
+/// All methods except for `take_terminal` may be called from several threads at once. [`AsFd`] gives a pidfd,
+/// which polls readable when the process has ended.
 #[derive(Debug)]
 pub struct Process {
     pid: i32,
@@ -42,8 +43,8 @@ impl Process {
         self.pid
     }
 
-    /// Waits until it has ended. The result is its exit status, or 128 + the signal that ended it. Several threads may
-    /// wait, and each may ask again.
+    /// Waits until it has ended. The result is its exit status, or 128 + the signal that ended it. Several
+    /// threads may wait, and each may ask again.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -57,8 +58,8 @@ impl Process {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] if the status is lost: another part of this process has collected it by waiting for all
-    /// children.
+    /// [`Kind::Status`] if the status is lost: another part of this process has collected it by waiting for
+    /// all children.
     pub fn wait(&self) -> Result<u8> {
         // Several threads may wait here, so it must be without the lock.
         wait::poll_for_end(&self.process)?;
@@ -112,8 +113,8 @@ impl Process {
         resize_terminal(terminal, rows, columns)
     }
 
-    /// The other end of its terminal (the master): the program reads what is written to it, and writes what is read
-    /// from it. A read fails with EIO when nobody in the container has the terminal open any more.
+    /// The other end of its terminal (the master): the program reads what is written to it, and writes what
+    /// is read from it. A read fails with EIO when nobody in the container has the terminal open any more.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
@@ -147,8 +148,8 @@ impl Process {
         Error::of(Kind::Status, format!("process {}: its status went to another", self.pid))
     }
 
-    /// Asks the kernel for the status, once; `None` if it has not ended, or another part of this process has the
-    /// status.
+    /// Asks the kernel for the status, once; `None` if it has not ended, or another part of this process has
+    /// the status.
     fn collect(&self, options: WaitIdOptions) -> Result<Option<u8>> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {

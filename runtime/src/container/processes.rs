@@ -7,8 +7,8 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::state::{Record, Root, StateDirectory};
 
-/// The processes of a container, including those in cgroups that it has made itself, with their pids in the caller's
-/// pid namespace; none if it has ended.
+/// The processes of a container, including those in cgroups that it has made itself, with their pids in the
+/// caller's pid namespace; none if it has ended.
 ///
 /// # Errors
 /// There is no such container; it has no cgroup.
@@ -23,8 +23,8 @@ pub fn pids(root: &Root, id: &ContainerId) -> Result<Vec<Pid>> {
     }
 }
 
-/// Opens the container's cgroup. While the first process lives, all processes in it are the container's; after that, it
-/// may have become another's, which [`StateDirectory::open_left_cgroup`] finds out.
+/// Opens the container's cgroup. While the first process lives, all processes in it are the container's;
+/// after that, it may have become another's, which [`StateDirectory::open_left_cgroup`] finds out.
 pub(super) fn open_cgroup(
     directory: &StateDirectory,
     record: &Record,

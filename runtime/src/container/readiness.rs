@@ -27,8 +27,8 @@ impl Readiness {
         Ok(proxy.map(|proxy| Readiness { proxy, process, pid: record.pid }))
     }
 
-    /// Waits until the started container is ready and the service manager has been told, or until the container has
-    /// ended.
+    /// Waits until the started container is ready and the service manager has been told, or until the
+    /// container has ended.
     ///
     /// # Errors
     /// The service manager could not be told.

@@ -71,8 +71,8 @@ impl Scope {
         limits.iter().map(|limit| if held { with_one_more(limit) } else { limit.clone() }).collect()
     }
 
-    /// Has systemd move init into the unit, if the user may not clone it there. Init still waits for its id maps, and
-    /// has done nothing yet.
+    /// Has systemd move init into the unit, if the user may not clone it there. Init still waits for its id
+    /// maps, and has done nothing yet.
     pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
         self.systemd.attach(&self.name, "", number(init))
     }
@@ -121,8 +121,9 @@ fn number(init: &Init) -> u32 {
     init.pid.as_raw_nonzero().get().cast_unsigned()
 }
 
-/// Spawns a process into a container's cgroup. If the caller may not do that, the process starts in the caller's
-/// cgroup, and systemd moves it into the unit, or into the cgroup `/below` there, before it goes on to its program.
+/// Spawns a process into a container's cgroup. If the caller may not do that, the process starts in the
+/// caller's cgroup, and systemd moves it into the unit, or into the cgroup `/below` there, before it goes on
+/// to its program.
 ///
 /// # Errors
 /// As for [`spawn::spawn`]; systemd refuses, or there is no unit.
@@ -154,8 +155,8 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
     })
 }
 
-/// Removes a cgroup at once if it has no processes, unless it is systemd's, which must notice that itself. True if it
-/// is gone.
+/// Removes a cgroup at once if it has no processes, unless it is systemd's, which must notice that itself.
+/// True if it is gone.
 pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<bool> {
     match cgroup {
         Some(cgroup) if unit.is_none() => cgroup.remove_if_empty(),
@@ -165,8 +166,8 @@ pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Re
 
 /// Kills all processes in a container's cgroup, stops its unit and removes it.
 ///
-/// The unit is stopped before the cgroup is removed: if it vanishes too early, systemd never learns that it is empty,
-/// and the unit stays.
+/// The unit is stopped before the cgroup is removed: if it vanishes too early, systemd never learns that it
+/// is empty, and the unit stays.
 ///
 /// # Errors
 /// As for [`Cgroup::end`]; a slice cannot be stopped if systemd cannot be reached. A scope ends by itself.

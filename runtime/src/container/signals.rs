@@ -10,15 +10,16 @@ use crate::error::{Context, Result};
 use crate::oci::signal;
 use crate::sys;
 
-/// Blocks all signals that can be caught, until dropped, and receives them, so that they can be passed on to a
-/// foreground container. A fault of the runtime's own (SIGSEGV) still ends it, although blocked.
+/// Blocks all signals that can be caught, until dropped, and receives them, so that they can be passed on to
+/// a foreground container. A fault of the runtime's own (SIGSEGV) still ends it, although blocked.
 pub struct ForwardedSignals {
     descriptor: OwnedFd,
     before: u64,
 }
 
-/// The signals that are not passed on: SIGCHLD, which is for the runtime itself, and the two signals that C libraries
-/// use among their threads without the program's knowledge (also that of a program which embeds this library).
+/// The signals that are not passed on: SIGCHLD, which is for the runtime itself, and the two signals that C
+/// libraries use among their threads without the program's knowledge (also that of a program which embeds
+/// this library).
 const KEPT: u64 = 1 << (SIGCHLD - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
 impl ForwardedSignals {
@@ -41,7 +42,8 @@ impl ForwardedSignals {
     /// # Errors
     /// They cannot be read.
     pub fn each(&self, mut act: impl FnMut(Signal)) -> Result<()> {
-        // signalfd(2): a record has 128 bytes, with the number first and the sender's pid as the fourth number.
+        // signalfd(2): a record has 128 bytes, with the number first and the sender's pid as the fourth
+        // number.
         let mut records = [0u8; 128 * 8];
         loop {
             let length = match rustix::io::read(&self.descriptor, &mut records) {
@@ -64,8 +66,8 @@ impl ForwardedSignals {
 
 impl Drop for ForwardedSignals {
     fn drop(&mut self) {
-        // Signals that came after the program's end were meant for it. Unblocked, they would end the runtime before it
-        // could return the status.
+        // Signals that came after the program's end were meant for it. Unblocked, they would end the runtime
+        // before it could return the status.
         let _ = self.each(drop);
         sys::set_signal_mask(self.before);
     }

@@ -32,13 +32,14 @@ const ENDING_MS: i64 = 1000;
 /// Opens the gate and learns whether the program runs.
 ///
 /// # Errors
-/// There is no such container, or it is not a created one; the program could not be executed; a hook failed (the
-/// container is gone then).
+/// There is no such container, or it is not a created one; the program could not be executed; a hook failed
+/// (the container is gone then).
 pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     start_heard(root, id, None, warn).map(drop)
 }
 
-/// As [`start`], for a service manager that waits until the container is ready: `manager` is its `NOTIFY_SOCKET`.
+/// As [`start`], for a service manager that waits until the container is ready: `manager` is its
+/// `NOTIFY_SOCKET`.
 ///
 /// # Errors
 /// As for [`start`].
@@ -149,8 +150,8 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
     }
 }
 
-/// Waits for init's message. If it cannot be received, init is killed: the program may run, which it must not after a
-/// `start` that fails.
+/// Waits for init's message. If it cannot be received, init is killed: the program may run, which it must not
+/// after a `start` that fails.
 fn hear(gate: &OwnedFd, record: &Record, left_word: &mut bool) -> Result<Message> {
     let heard = spawn::receive(gate, left_word);
     if heard.is_err()
@@ -162,8 +163,8 @@ fn hear(gate: &OwnedFd, record: &Record, left_word: &mut bool) -> Result<Message
     heard
 }
 
-/// Sends the listener to the agent while init waits at the other end of the gate. If this fails, the gate is closed,
-/// and init ends.
+/// Sends the listener to the agent while init waits at the other end of the gate. If this fails, the gate is
+/// closed, and init ends.
 fn hand_over_listener(
     directory: &StateDirectory,
     record: &Record,
@@ -209,7 +210,8 @@ pub(super) fn start_hooks(
     }
 }
 
-/// Runs hooks as programs of the container: with its rights, in its namespaces, and with the pid that they see there.
+/// Runs hooks as programs of the container: with its rights, in its namespaces, and with the pid that they
+/// see there.
 fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
     let place = Place {
         enter: Some((process, namespace_flags(spec))),

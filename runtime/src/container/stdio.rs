@@ -35,7 +35,8 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Opens all streams that are not the caller's own, as descriptors above 2; each comes with the stream's number.
+    /// Opens all streams that are not the caller's own, as descriptors above 2; each comes with the stream's
+    /// number.
     pub(super) fn open(&self) -> Result<Vec<(OwnedFd, u32)>> {
         let mut streams = Vec::new();
         for (number, stream) in [&self.stdin, &self.stdout, &self.stderr].into_iter().enumerate() {
@@ -52,8 +53,9 @@ impl Streams {
     }
 }
 
-/// Opens /dev/null in the place of a closed stdin, stdout or stderr. Otherwise the next file that is opened would get
-/// that number; what is printed would go there, and a child that gets another stream would not have the file.
+/// Opens /dev/null in the place of a closed stdin, stdout or stderr. Otherwise the next file that is opened
+/// would get that number; what is printed would go there, and a child that gets another stream would not have
+/// the file.
 #[doc(hidden)]
 pub fn occupy_stdio() -> Result<()> {
     let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
@@ -69,7 +71,8 @@ pub fn occupy_stdio() -> Result<()> {
             // Descriptors are given in ascending order, so that this one is the closed one.
             let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
                 .context(|| "open /dev/null in the place of a closed stdin, stdout or stderr")?;
-            // If another thread has done the same meanwhile, the number is higher, and the file is closed again.
+            // If another thread has done the same meanwhile, the number is higher, and the file is closed
+            // again.
             if null.as_raw_fd() <= 2 {
                 std::mem::forget(null);
             }

@@ -1,5 +1,5 @@
-//! The runtime while a program runs in the foreground: it passes signals and output on, and waits. Nothing that
-//! stalls may hold it up.
+//! The runtime while a program runs in the foreground: it passes signals and output on, and waits. Nothing
+//! that stalls may hold it up.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,7 +18,8 @@ use crate::spawn::Init;
 use crate::spawn::notify;
 use crate::sys::process_end::collect;
 
-/// Sends the program's terminal to `--console-socket`, or gives it the size of the user's, before the program runs.
+/// Sends the program's terminal to `--console-socket`, or gives it the size of the user's, before the program
+/// runs.
 ///
 /// # Errors
 /// Nobody listens at `--console-socket`.
@@ -29,8 +30,8 @@ pub fn settle_terminal(init: &mut Init, line: &CommandLine) -> Result<()> {
     Ok(())
 }
 
-/// Serves init until it has ended: its report if the exec fails, signals, the terminal. `started` is called once the
-/// program runs; an error of it is returned at once.
+/// Serves init until it has ended: its report if the exec fails, signals, the terminal. `started` is called
+/// once the program runs; an error of it is returned at once.
 pub fn supervise(
     init: &mut Init,
     plan: &Plan,
@@ -45,14 +46,16 @@ pub fn supervise(
         if ready.signal {
             signals.each(|signal| forward(signal, &init.process, relay.as_ref()))?;
         }
-        // An unreachable manager is no reason to end a container; the manager will notice that the message is missing.
+        // An unreachable manager is no reason to end a container; the manager will notice that the message is
+        // missing.
         if ready.said && init.notify.as_mut().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
             init.notify = None;
         }
         if let Some(active) = relay.as_mut()
             && let Err(errno) = active.pass_on(ready.relayed)
         {
-            // The terminal hangs up, as if its user had gone, so that the program does not write to nobody for ever.
+            // The terminal hangs up, as if its user had gone, so that the program does not write to nobody
+            // for ever.
             relay = None;
             warn_of_loss(errno, warn);
         }
@@ -62,7 +65,8 @@ pub fn supervise(
             started()?;
         }
         if ready.ended && !exec_pending {
-            // Now, not after the output: until then the process holds its pid namespace, for which `delete` waits.
+            // Now, not after the output: until then the process holds its pid namespace, for which `delete`
+            // waits.
             let status = collect(&init.process).map(wait::status).context(|| "wait for init")?;
             if let Some(rest) = relay {
                 drain(rest, signals, warn)?;
@@ -107,7 +111,8 @@ fn poll_any<const N: usize>(
     watched: [Option<(BorrowedFd<'_>, PollFlags)>; N],
     timeout: Option<Timespec>,
 ) -> Result<[bool; N]> {
-    // An array, so that waiting does not allocate. Any open descriptor takes the place of those that are left out.
+    // An array, so that waiting does not allocate. Any open descriptor takes the place of those that are left
+    // out.
     let stead = watched.iter().flatten().next().map_or(rustix::stdio::stdin(), |(descriptor, _)| *descriptor);
     let mut polled = watched.map(|one| {
         let (descriptor, events) = one.unwrap_or((stead, PollFlags::empty()));
@@ -134,8 +139,8 @@ fn forward(signal: Signal, process: &OwnedFd, relay: Option<&Relay>) {
     let _ = rustix::process::pidfd_send_signal(process.as_fd(), signal);
 }
 
-/// Passes on what the program wrote before its end, however long the reader takes, until a signal that ends programs
-/// stops it.
+/// Passes on what the program wrote before its end, however long the reader takes, until a signal that ends
+/// programs stops it.
 fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut given_up = false;
     while !given_up {

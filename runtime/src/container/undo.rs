@@ -1,5 +1,5 @@
-//! Undoes what outlives a runtime, by reading the journal in the state folder backwards: for a `create` that fails, for
-//! `delete`, and for `delete --force` after a runtime was killed.
+//! Undoes what outlives a runtime, by reading the journal in the state folder backwards: for a `create` that
+//! fails, for `delete`, and for `delete --force` after a runtime was killed.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

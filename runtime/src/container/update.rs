@@ -24,12 +24,12 @@ pub struct Changes<'c> {
     pub mem_bw_schema: &'c str,
 }
 
-/// Merges changes into a container's limits and applies the result; the device filter stays as it is. The stored
-/// configuration changes, too, in one step.
+/// Merges changes into a container's limits and applies the result; the device filter stays as it is. The
+/// stored configuration changes, too, in one step.
 ///
 /// # Errors
-/// There is no such container, it has ended, or has no cgroup or class of service; or a limit is wrong or refused, and
-/// the error names its field. The former limits are restored then.
+/// There is no such container, it has ended, or has no cgroup or class of service; or a limit is wrong or
+/// refused, and the error names its field. The former limits are restored then.
 pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()> {
     let Changes { resources, l3_cache_schema, mem_bw_schema } = changes;
     let directory = root.find(id)?;
@@ -69,8 +69,8 @@ fn change(document: &str, member: &str, value: &str) -> Result<String> {
     Ok(merge(document, &format!("{{\"config\":{{\"linux\":{{\"{member}\":{value}}}}}}}"))?)
 }
 
-/// Merges `resources` into the limits in `merged` and applies them; the result is the new document. After a failure,
-/// the limits in `document` apply again.
+/// Merges `resources` into the limits in `merged` and applies them; the result is the new document. After a
+/// failure, the limits in `document` apply again.
 fn update_limits(record: &Record, document: &str, merged: &str, resources: &str) -> Result<String> {
     let cgroup = live_cgroup(record, "update")?;
     let step = || "resources";

@@ -10,10 +10,11 @@ use crate::oci::ContainerId;
 use crate::state::{Record, Root};
 use crate::sys::process_end::code_of_collected;
 
-/// Waits until the container has ended. The result is its program's exit status, or 128 + the signal that ended it.
+/// Waits until the container has ended. The result is its program's exit status, or 128 + the signal that
+/// ended it.
 ///
-/// A process that is not the parent can learn the status from Linux 6.15 on (`PIDFD_GET_INFO`). Before, only the zombie
-/// has it (/proc/PID/stat, which only root and the owner may read), until the parent collects it.
+/// A process that is not the parent can learn the status from Linux 6.15 on (`PIDFD_GET_INFO`). Before, only
+/// the zombie has it (/proc/PID/stat, which only root and the owner may read), until the parent collects it.
 ///
 /// # Errors
 /// There is no such container, or it has ended with a status that only its parent knows.

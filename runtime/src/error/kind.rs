@@ -13,8 +13,8 @@ use rustix::io::Errno;
 /// | [`NotPermitted`](Kind::NotPermitted), [`Unsupported`](Kind::Unsupported), [`Cgroup`](Kind::Cgroup) | do without, or say what the host needs |
 /// | [`OutOfMemory`](Kind::OutOfMemory), [`Killed`](Kind::Killed), [`Hook`](Kind::Hook), [`Network`](Kind::Network), [`PortTaken`](Kind::PortTaken), [`Mount`](Kind::Mount), [`Host`](Kind::Host) | report it |
 ///
-/// Where two kinds fit, the error has the one that says what to do: a cgroup that the caller has no right to make is
-/// [`NotPermitted`](Kind::NotPermitted).
+/// Where two kinds fit, the error has the one that says what to do: a cgroup that the caller has no right to
+/// make is [`NotPermitted`](Kind::NotPermitted).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -24,19 +24,23 @@ pub enum Kind {
     Exists,
     /// The configuration, the id or an option is wrong, or asks for something that is unsupported.
     Invalid,
-    /// Something on the host that the configuration names is missing: the root file system, the source of a mount, a namespace.
+    /// Something on the host that the configuration names is missing: the root file system, the source of a
+    /// mount, a namespace.
     SourceMissing,
     /// The container's status does not allow it: it is not running, it has ended, it is paused.
     Status,
     /// Another call has been working on the container for too long.
     Busy,
-    /// Something did not answer or end in time: a process that was killed, a cgroup that was to be frozen, systemd.
+    /// Something did not answer or end in time: a process that was killed, a cgroup that was to be frozen,
+    /// systemd.
     Timeout,
     /// The program is missing in the container: status 127.
     ProgramMissing,
-    /// The program is there, but the interpreter that it names (`#!`, or its dynamic loader) is missing: status 127.
+    /// The program is there, but the interpreter that it names (`#!`, or its dynamic loader) is missing:
+    /// status 127.
     InterpreterMissing,
-    /// The program is there but cannot be executed (no permission, a folder, for another machine, too many arguments): status 126.
+    /// The program is there but cannot be executed (no permission, a folder, for another machine, too many
+    /// arguments): status 126.
     NotExecutable,
     /// Init was killed before the program ran.
     Killed,
@@ -44,9 +48,11 @@ pub enum Kind {
     OutOfMemory,
     /// The host is out of memory, processes, descriptors or space at the moment.
     Exhausted,
-    /// A right of the caller's is missing: capabilities, ownership, ranges of ids; or an outer sandbox forbids it.
+    /// A right of the caller's is missing: capabilities, ownership, ranges of ids; or an outer sandbox
+    /// forbids it.
     NotPermitted,
-    /// Something is missing in the kernel or on the host: a system call, a file system, a module, a helper program.
+    /// Something is missing in the kernel or on the host: a system call, a file system, a module, a helper
+    /// program.
     Unsupported,
     /// There can be no cgroup: no hierarchy is mounted, it has other processes, systemd refuses it.
     Cgroup,

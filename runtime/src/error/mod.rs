@@ -78,7 +78,8 @@ impl Error {
         self
     }
 
-    /// The same error with the errno that caused it, and of the kind that follows from that unless its own says more.
+    /// The same error with the errno that caused it, and of the kind that follows from that unless its own
+    /// says more.
     #[cold]
     #[inline(never)]
     pub(crate) fn caused_by(mut self, errno: Errno) -> Self {

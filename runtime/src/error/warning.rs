@@ -19,7 +19,8 @@ pub struct Warning {
 pub enum WarningKind {
     /// Something in the configuration has no effect, or is taken for something else.
     Ignored,
-    /// Capabilities or groups are left out: they are unknown, contradict others, or the caller does not have them itself.
+    /// Capabilities or groups are left out: they are unknown, contradict others, or the caller does not have
+    /// them itself.
     RightsLeftOut,
     /// The container is less confined than was asked for: this kernel has no such security module.
     LessConfined,
@@ -68,7 +69,8 @@ impl Warning {
         self.kind
     }
 
-    /// The member of the configuration that it is about (`process.apparmorProfile`, `mounts[2].options`), or what else it is about.
+    /// The member of the configuration that it is about (`process.apparmorProfile`, `mounts[2].options`), or
+    /// what else it is about.
     pub fn field(&self) -> &str {
         &self.text[..self.field]
     }

@@ -1,5 +1,5 @@
-//! What the runtime makes for a container in its state folder, and binds into it: the socket for sd_notify(3), and the
-//! files by which it finds names.
+//! What the runtime makes for a container in its state folder, and binds into it: the socket for
+//! sd_notify(3), and the files by which it finds names.
 
 use pillbox_init::plan::TargetRule;
 use pillbox_init::plan::operation::BindMount;

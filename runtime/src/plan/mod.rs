@@ -1,6 +1,6 @@
-//! Spec → plan: pure functions that decide everything before anything happens. [`compile`] writes init's operations in the order
-//! of effects that callers rely on, and lists what the runtime must open, make and join before the clone. It asks the kernel
-//! nothing: [`Host`] has what it must know about the machine.
+//! Spec → plan: pure functions that decide everything before anything happens. [`compile`] writes init's
+//! operations in the order of effects that callers rely on, and lists what the runtime must open, make and
+//! join before the clone. It asks the kernel nothing: [`Host`] has what it must know about the machine.
 //!
 //! May use `resources` and every room below it.
 

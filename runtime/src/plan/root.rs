@@ -68,7 +68,8 @@ fn compile_given_root(
         return needs("a new mount namespace");
     }
     let joins_users = namespaces.joins(NamespaceKind::User);
-    // With rights in the user namespace that init is executed in, the runtime gets into the others that are made there.
+    // With rights in the user namespace that init is executed in, the runtime gets into the others that are
+    // made there.
     let mappings = mappings.filter(|_| namespaces.joined.is_empty() || joins_users);
     let index = match mappings {
         _ if builder.host.privileged => {

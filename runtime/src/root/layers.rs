@@ -14,7 +14,8 @@ pub const LAYERS_MAX: usize = 500;
 
 /// A folder that is a layer: by its path, or by a descriptor of it (with `O_PATH` or without).
 ///
-/// A descriptor of a detached mount, as of one whose owners are mapped, is a layer as well; before Linux 6.15 it is used up.
+/// A descriptor of a detached mount, as of one whose owners are mapped, is a layer as well; before Linux 6.15
+/// it is used up.
 #[derive(Debug, Clone)]
 pub struct Layer {
     /// Absolute; empty for a descriptor.
@@ -59,8 +60,8 @@ impl fmt::Display for Layer {
 
 /// What an overlay is made of. Names may have any characters, and be as long as paths can be.
 ///
-/// See `Documentation/filesystems/overlayfs.rst`. An overlay is one user's of its upper layer at a time: the kernel does not
-/// refuse a second one, it only warns.
+/// See `Documentation/filesystems/overlayfs.rst`. An overlay is one user's of its upper layer at a time: the
+/// kernel does not refuse a second one, it only warns.
 ///
 /// ```
 /// use pillbox::root::Layers;
@@ -91,7 +92,8 @@ pub(super) struct Changes {
 }
 
 impl Layers {
-    /// Read-only layers, the topmost one first: at least one, at most [`LAYERS_MAX`]. Without an upper layer nothing can be written.
+    /// Read-only layers, the topmost one first: at least one, at most [`LAYERS_MAX`]. Without an upper layer
+    /// nothing can be written.
     pub fn new<L: Into<Layer>>(lower: impl IntoIterator<Item = L>) -> Layers {
         Layers {
             lower: lower.into_iter().map(Into::into).collect(),
@@ -104,8 +106,8 @@ impl Layers {
         }
     }
 
-    /// The layer that gets what is changed, and an empty folder of overlayfs's own on the same mount. The root has the owner and
-    /// the mode of the upper layer.
+    /// The layer that gets what is changed, and an empty folder of overlayfs's own on the same mount. The
+    /// root has the owner and the mode of the upper layer.
     pub fn upper(self, upper: impl Into<Layer>, work: impl Into<Layer>) -> Layers {
         let changes = Some(Box::new(Changes { upper: upper.into(), work: work.into() }));
         Layers { changes, ..self }
@@ -116,20 +118,21 @@ impl Layers {
         Layers { data: data.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Nothing is ever synced to disk, which makes the end of a container cheap. After the machine has stopped in between
-    /// the upper layer may be broken. The kernel marks it in its work folder until then: an overlay that is volatile once more takes
-    /// the mark away, another one is refused.
+    /// Nothing is ever synced to disk, which makes the end of a container cheap. After the machine has
+    /// stopped in between the upper layer may be broken. The kernel marks it in its work folder until then:
+    /// an overlay that is volatile once more takes the mark away, another one is refused.
     pub fn volatile(self) -> Layers {
         Layers { volatile: true, ..self }
     }
 
-    /// Whiteouts and the like are kept in `user.` attributes instead of `trusted.` ones, which takes no rights. In a user
-    /// namespace it is always so.
+    /// Whiteouts and the like are kept in `user.` attributes instead of `trusted.` ones, which takes no
+    /// rights. In a user namespace it is always so.
     pub fn user_xattr(self) -> Layers {
         Layers { user_xattr: true, ..self }
     }
 
-    /// Whether changing a file's owner or mode copies up no more than that; without it the kernel's default counts.
+    /// Whether changing a file's owner or mode copies up no more than that; without it the kernel's default
+    /// counts.
     pub fn metacopy(self, metacopy: bool) -> Layers {
         Layers { metacopy: Some(metacopy), ..self }
     }
@@ -189,8 +192,8 @@ impl Layers {
         options
     }
 
-    /// All of it for mount(2), which takes a page. Layers have names in the current folder, those of [`name`]: nothing in
-    /// them has to be escaped, and the longest string has a quarter of the room left.
+    /// All of it for mount(2), which takes a page. Layers have names in the current folder, those of
+    /// [`name`]: nothing in them has to be escaped, and the longest string has a quarter of the room left.
     pub(super) fn one_string(&self, in_user_namespace: bool) -> CString {
         let mut text = "lowerdir=".to_string();
         for index in 0..self.lower.len() + self.data.len() {

@@ -1,5 +1,5 @@
-//! Where a container's root comes from: a path, a mount that is there already, or layers of which an overlay is made. Overlays
-//! are made here and attached nowhere: what stands above gets a descriptor.
+//! Where a container's root comes from: a path, a mount that is there already, or layers of which an overlay
+//! is made. Overlays are made here and attached nowhere: what stands above gets a descriptor.
 //!
 //! May use `sys` and every room below it.
 
@@ -22,9 +22,10 @@ use crate::error::{Context, Result};
 
 /// Where a container's root comes from: by default `root.path` of the config.json.
 ///
-/// With any other source that field is not looked at, nothing is mounted on the host, and `rootfs` in what is known of the
-/// container is empty. The container needs a new mount namespace. `root.readonly` counts as ever. Mount points and devices that
-/// are missing are made in the root: one that cannot be written to (an overlay without an upper layer) must have them.
+/// With any other source that field is not looked at, nothing is mounted on the host, and `rootfs` in what is
+/// known of the container is empty. The container needs a new mount namespace. `root.readonly` counts as
+/// ever. Mount points and devices that are missing are made in the root: one that cannot be written to (an
+/// overlay without an upper layer) must have them.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -48,18 +49,20 @@ use crate::error::{Context, Result};
 pub struct RootSource(Option<Arc<dyn Source>>);
 
 impl RootSource {
-    /// A mount: a detached one, as open_tree(2) and fsmount(2) make them, or a folder, which is taken with what is mounted
-    /// below it. As long as the descriptor is open the file system stays mounted, so that closing it, not the container's end,
-    /// waits until an overlay is written to its disk. Before Linux 6.15 a detached mount serves one container.
+    /// A mount: a detached one, as open_tree(2) and fsmount(2) make them, or a folder, which is taken with
+    /// what is mounted below it. As long as the descriptor is open the file system stays mounted, so that
+    /// closing it, not the container's end, waits until an overlay is written to its disk. Before Linux 6.15
+    /// a detached mount serves one container.
     ///
     /// It takes root's rights.
     pub fn mount(mount: impl Into<Arc<OwnedFd>>) -> RootSource {
         RootSource(Some(Arc::new(Mount(mount.into()))))
     }
 
-    /// An overlay, made while the container is created. For an ordinary user it is made in the container's user namespace, which
-    /// has to be a new one, without other namespaces that are joined. An open `/proc/PID/root` of a container that waits for its
-    /// start keeps the overlay mounted as the descriptor of [`Self::mount`] does.
+    /// An overlay, made while the container is created. For an ordinary user it is made in the container's
+    /// user namespace, which has to be a new one, without other namespaces that are joined. An open
+    /// `/proc/PID/root` of a container that waits for its start keeps the overlay mounted as the descriptor
+    /// of [`Self::mount`] does.
     pub fn layers(layers: Layers) -> RootSource {
         RootSource(Some(Arc::new(layers)))
     }
@@ -128,7 +131,8 @@ impl fmt::Display for RootSource {
     }
 }
 
-/// A root that no path leads to. A program that never names one, as the command, does not carry the code for it.
+/// A root that no path leads to. A program that never names one, as the command, does not carry the code for
+/// it.
 trait Source: fmt::Debug + fmt::Display + Send + Sync {
     fn name(&self) -> &'static str;
     fn check(&self) -> Result<()>;

@@ -1,8 +1,8 @@
 //! Overlays that are attached nowhere.
 //!
-//! The kernel takes layers only from the mount namespace that the caller stands in. Since Linux 6.7 it takes them one by one.
-//! Before, all of them stand in one string, too long for fsconfig(2), and mount(2) attaches what it makes: so that is done in a
-//! copy of the namespace, where each layer gets a short name.
+//! The kernel takes layers only from the mount namespace that the caller stands in. Since Linux 6.7 it takes
+//! them one by one. Before, all of them stand in one string, too long for fsconfig(2), and mount(2) attaches
+//! what it makes: so that is done in a copy of the namespace, where each layer gets a short name.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,8 @@ use super::layers::{Layer, Layers, name};
 use crate::error::{Context, Error, Kind, Result, describe_errno};
 use crate::sys::{self, user_namespace};
 
-/// Since when layers are taken one by one, as far as this can be told: it tells no kernel before 6.5 from the others.
+/// Since when layers are taken one by one, as far as this can be told: it tells no kernel before 6.5 from the
+/// others.
 const ONE_BY_ONE: &CStr = c"lowerdir+";
 
 /// What a volatile overlay leaves in its work folder until somebody takes it away: a folder with a file.
@@ -52,11 +53,12 @@ impl Layers {
     /// [`RootSource::mount`](super::RootSource::mount), and files below it can be opened. It is gone when all its descriptors are
     /// closed.
     ///
-    /// It takes root's rights, or those of root in a user namespace (Linux 5.11) that the calling thread stands in.
+    /// It takes root's rights, or those of root in a user namespace (Linux 5.11) that the calling thread
+    /// stands in.
     ///
     /// # Errors
-    /// A layer that is missing or no folder, by its place in the list; what overlayfs refuses, with the kernel's words where it
-    /// has any (the rest is in its log).
+    /// A layer that is missing or no folder, by its place in the list; what overlayfs refuses, with the
+    /// kernel's words where it has any (the rest is in its log).
     pub fn mount(&self) -> Result<OwnedFd> {
         self.check()?;
         self.mount_from(Standing::WhereTheyAreOpen)
@@ -230,8 +232,8 @@ fn open_folder(from: impl AsFd, path: &OsStr) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(from, path, flags, Mode::empty())
 }
 
-/// Adds a layer, by its descriptor since Linux 6.13, by a name of it before. In some names overlayfs takes a backslash for more
-/// than that.
+/// Adds a layer, by its descriptor since Linux 6.13, by a name of it before. In some names overlayfs takes a
+/// backslash for more than that.
 fn set_layer(context: &OwnedFd, option: &CStr, layer: &Layer, folder: &OwnedFd) -> rustix::io::Result<()> {
     match fsconfig_set_fd(context, option, folder) {
         // The latter for one that is only a place (O_PATH).

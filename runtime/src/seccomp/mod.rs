@@ -1,5 +1,5 @@
-//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program (seccomp(2)). Pure
-//! functions, except for asking the kernel which flags it knows.
+//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program
+//! (seccomp(2)). Pure functions, except for asking the kernel which flags it knows.
 //!
 //! May use `validate` and every room below it.
 

@@ -8,7 +8,8 @@ use crate::error::{Context, Error, Result};
 use crate::sys::{hold_here, lift_restriction, several_processors};
 use crate::validate::number_list::parse_number_list;
 
-/// Restricts the calling thread to a list of CPUs (`0-3,7`) until it is dropped. Children inherit the restriction.
+/// Restricts the calling thread to a list of CPUs (`0-3,7`) until it is dropped. Children inherit the
+/// restriction.
 pub struct Held {
     before: Processors,
 }
@@ -27,15 +28,15 @@ impl Held {
     }
 }
 
-/// Holds a thread to the processor on which it runs, and its clones, until they lift the restriction. This is for
-/// processes that take turns: waking one that sleeps on another processor takes longer than its turn.
+/// Holds a thread to the processor on which it runs, and its clones, until they lift the restriction. This is
+/// for processes that take turns: waking one that sleeps on another processor takes longer than its turn.
 ///
 /// Only a thread that may use every processor of its cgroup is held; afterwards it may use all of them again.
 pub struct HeldHere(());
 
 impl HeldHere {
-    /// Holds the calling thread until the value is dropped; `None` if the thread is restricted already, or there is
-    /// only one processor.
+    /// Holds the calling thread until the value is dropped; `None` if the thread is restricted already, or
+    /// there is only one processor.
     pub fn begin() -> Option<HeldHere> {
         let allowed = several_processors()?;
         if !lift_restriction(&allowed) {

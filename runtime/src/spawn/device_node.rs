@@ -15,8 +15,8 @@ pub fn is(tree: &OwnedFd, node: &DeviceNode) -> Result<bool> {
         && status.st_rdev as u64 == makedev(node.major, node.minor) as u64)
 }
 
-/// Makes the node with number `index` in the state folder `folder`. The result is a detached mount of the node,
-/// which must keep its name until the mount is attached: see [`forget`].
+/// Makes the node with number `index` in the state folder `folder`. The result is a detached mount of the
+/// node, which must keep its name until the mount is attached: see [`forget`].
 ///
 /// # Errors
 /// `EPERM`: the runtime is in a user namespace itself.

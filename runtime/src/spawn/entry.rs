@@ -13,9 +13,10 @@ use crate::plan::Plan;
 
 /// The steps of an init that starts outside the container, in a copy of the seed namespace if `seeded`.
 ///
-/// A privileged runtime can enter every namespace from outside. An ordinary user must enter the user namespace first,
-/// to have rights over the others. The cgroup comes before joined user, pid and cgroup namespaces: from inside these it
-/// may be out of reach, and processes of a joined pid namespace must not find a descriptor of the host in init.
+/// A privileged runtime can enter every namespace from outside. An ordinary user must enter the user
+/// namespace first, to have rights over the others. The cgroup comes before joined user, pid and cgroup
+/// namespaces: from inside these it may be out of reach, and processes of a joined pid namespace must not
+/// find a descriptor of the host in init.
 pub(super) fn steps(plan: &Plan, opened: &Opened, cgroup: Option<&Cgroup>, seeded: bool) -> Vec<EntryStep> {
     let user_first = !rustix::process::geteuid().is_root();
     let is_left = |flags: u32| !(plan.starts_in_user && flags == CLONE_NEWUSER);

@@ -15,8 +15,8 @@ use crate::error::{Context, Error};
 use crate::sys::process_end::{PATIENCE_MS, children_may_be_collected, wait_until_gone};
 
 impl Init {
-    /// Follows init through the clones of its entry; the last one is init from then on. It is a child of the runtime,
-    /// so its pid cannot pass to another process before it is waited for.
+    /// Follows init through the clones of its entry; the last one is init from then on. It is a child of the
+    /// runtime, so its pid cannot pass to another process before it is waited for.
     pub(super) fn follow(&mut self, steps: &[EntryStep]) -> Result<(), SpawnError> {
         let mut unheld = Vec::new();
         let mut followed = self.hear_of_clones(steps, &mut unheld);
@@ -28,8 +28,8 @@ impl Init {
         followed
     }
 
-    /// Adds to `unheld` the clones for which no pidfd could be opened, with the cause. They may be killed only when all
-    /// clones have been reported: if one is killed earlier, nobody learns of the next clone.
+    /// Adds to `unheld` the clones for which no pidfd could be opened, with the cause. They may be killed
+    /// only when all clones have been reported: if one is killed earlier, nobody learns of the next clone.
     fn hear_of_clones(
         &mut self,
         steps: &[EntryStep],
@@ -48,8 +48,8 @@ impl Init {
                     self.lost = false;
                     self.forerunners.push(std::mem::replace(&mut self.process, process));
                 }
-                // It has ended, and the program that embeds the library has collected it; its last message is read
-                // next.
+                // It has ended, and the program that embeds the library has collected it; its last message is
+                // read next.
                 Ok(_) | Err(Errno::SRCH) => self.lost = true,
                 Err(errno) => unheld.push((self.pid, errno)),
             }
@@ -57,7 +57,8 @@ impl Init {
         Ok(())
     }
 
-    /// Waits for the pid of the clone at step `index`; `ahead` gets the pid of a later clone whose report came first.
+    /// Waits for the pid of the clone at step `index`; `ahead` gets the pid of a later clone whose report
+    /// came first.
     fn await_clone(
         &mut self,
         steps: &[EntryStep],
@@ -96,15 +97,15 @@ impl Init {
     }
 }
 
-/// Whether it is a child that nobody has collected. If it is not, its pid may have passed to another process, which
-/// must not be killed.
+/// Whether it is a child that nobody has collected. If it is not, its pid may have passed to another process,
+/// which must not be killed.
 fn is_child(process: &OwnedFd) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(rustix::process::waitid(WaitId::PidFd(process.as_fd()), options), Err(Errno::CHILD))
 }
 
-/// Kills a clone of init for which there is no pidfd: it could be in a container's namespaces, and keep the container
-/// from ending. As long as it can be waited for, its pid is its own.
+/// Kills a clone of init for which there is no pidfd: it could be in a container's namespaces, and keep the
+/// container from ending. As long as it can be waited for, its pid is its own.
 fn end_by_number(pid: Pid) {
     const PAUSE: Duration = Duration::from_millis(5);
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

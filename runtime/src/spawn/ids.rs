@@ -12,7 +12,8 @@ use crate::oci::spec::IdMapping;
 use crate::plan::{Mappings, Method, Plan};
 
 impl Init {
-    /// Does the runtime's part of the set-up, then serves init until it is ready. For plans without other stops.
+    /// Does the runtime's part of the set-up, then serves init until it is ready. For plans without other
+    /// stops.
     ///
     /// # Errors
     /// Something failed in init, which is gone then.
@@ -21,8 +22,8 @@ impl Init {
         self.await_ready(plan, &Opened::default())
     }
 
-    /// [`Self::bring_up`] of an init that nobody has to record before its program runs. [`Self::release`] must be called
-    /// nevertheless.
+    /// [`Self::bring_up`] of an init that nobody has to record before its program runs. [`Self::release`]
+    /// must be called nevertheless.
     pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
         self.give_ids(plan)?;
         self.await_ready_unrecorded(plan)
@@ -41,7 +42,8 @@ impl Init {
     }
 }
 
-/// Writes the maps of init's user namespace while init waits. The maps of a joined namespace are compared instead.
+/// Writes the maps of init's user namespace while init waits. The maps of a joined namespace are compared
+/// instead.
 ///
 /// # Errors
 /// The kernel or a helper refused a map, or a joined namespace has other maps.

@@ -54,8 +54,8 @@ pub struct Init {
     released: bool,
     /// See [`receive_if_any`].
     left_word: bool,
-    /// Whether it had ended, and somebody else had collected it, before its pidfd could be opened. `process` is then a
-    /// process from which it was cloned.
+    /// Whether it had ended, and somebody else had collected it, before its pidfd could be opened. `process`
+    /// is then a process from which it was cloned.
     pub(super) lost: bool,
 }
 
@@ -105,9 +105,9 @@ impl Init {
             .context(|| "hand init mount trees")
     }
 
-    /// [`Self::await_ready`] of an init that nobody has to record before its program runs. It gets its last answer in
-    /// advance, unless it has a listener or a terminal to hand over first. [`Self::release`] must be called
-    /// nevertheless.
+    /// [`Self::await_ready`] of an init that nobody has to record before its program runs. It gets its last
+    /// answer in advance, unless it has a listener or a terminal to hand over first. [`Self::release`] must
+    /// be called nevertheless.
     pub(super) fn await_ready_unrecorded(&mut self, plan: &Plan) -> Result<()> {
         if plan.seccomp_agent.is_none() && !plan.terminal {
             self.released = self.say_unless_ended(Turn::Record)?;
@@ -123,8 +123,8 @@ impl Init {
     /// Lets init go on to the program, if that has not been done before.
     ///
     /// # Errors
-    /// It has ended. This is reported here because there is no unread byte then, without which the end of its channel
-    /// looks like a program that runs.
+    /// It has ended. This is reported here because there is no unread byte then, without which the end of its
+    /// channel looks like a program that runs.
     pub fn release(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.released, true) {
             return Ok(());
@@ -203,7 +203,8 @@ impl Init {
         rustix::io::fcntl_dupfd_cloexec(&self.process, 3).context(|| "duplicate a pidfd")
     }
 
-    /// Waits until the program has been executed, and sends the listener of its filter to the agent before that.
+    /// Waits until the program has been executed, and sends the listener of its filter to the agent before
+    /// that.
     ///
     /// # Errors
     /// It could not be executed.
@@ -212,8 +213,8 @@ impl Init {
         Ok(())
     }
 
-    /// One message of [`Self::await_exec`], for callers that have other things to do between messages; true with the
-    /// last one.
+    /// One message of [`Self::await_exec`], for callers that have other things to do between messages; true
+    /// with the last one.
     ///
     /// # Errors
     /// As for that.
@@ -265,8 +266,9 @@ impl Init {
         }
     }
 
-    /// Waits for the next message on the channel, or for its end. A moment after init has ended, that counts as the
-    /// end of the channel: the thread that makes the network namespace may still have a copy of init's end.
+    /// Waits for the next message on the channel, or for its end. A moment after init has ended, that counts
+    /// as the end of the channel: the thread that makes the network namespace may still have a copy of init's
+    /// end.
     pub(super) fn hear(&mut self) -> Result<Message> {
         const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
@@ -287,8 +289,8 @@ impl Init {
             };
             let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
             if interrupted && interruption.is_some() {
-                // A message that came before counts: it may be the only trace of a clone that stands still in a
-                // frozen cgroup.
+                // A message that came before counts: it may be the only trace of a clone that stands still in
+                // a frozen cgroup.
                 if let Some(message) = receive_if_any(self.channel.as_fd(), &mut self.left_word)? {
                     return Ok(message);
                 }
@@ -317,8 +319,8 @@ impl Init {
         if self.patience == Patience::UntilSignal && self.interruption.is_none() {
             self.interruption = Some(Interruption::open()?);
         }
-        // An init that stands still in a frozen cgroup, before it is in the container's pid namespace, does not end with
-        // the container, and may keep it from ending.
+        // An init that stands still in a frozen cgroup, before it is in the container's pid namespace, does
+        // not end with the container, and may keep it from ending.
         if self.container_ends.as_ref().is_some_and(|ends| ends()) {
             self.begin_to_kill();
         }

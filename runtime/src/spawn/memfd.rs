@@ -1,8 +1,9 @@
 //! Files in memory that nobody can change: init and its plan.
 //!
-//! They are sealed memfds. Where those are missing or may not be executed (vm.memfd_noexec is 2, or an outer sandbox
-//! forbids the call), they are nameless files on a tmpfs of their own. Its mount is read-only and in no namespace: no
-//! path leads to it, and no call can make it writable, not even for a process that has a file open (/proc/PID/exe).
+//! They are sealed memfds. Where those are missing or may not be executed (vm.memfd_noexec is 2, or an outer
+//! sandbox forbids the call), they are nameless files on a tmpfs of their own. Its mount is read-only and in
+//! no namespace: no path leads to it, and no call can make it writable, not even for a process that has a
+//! file open (/proc/PID/exe).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -25,16 +26,17 @@ const SEAL_EXEC: u32 = 0x20;
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
 
-/// Init's file. It is made once for each of the two modes and kept, unless a container could change its permissions for
-/// the next one.
+/// Init's file. It is made once for each of the two modes and kept, unless a container could change its
+/// permissions for the next one.
 pub(super) enum InitFile {
     Kept(&'static OwnedFd),
     Own(OwnedFd),
 }
 
 impl InitFile {
-    /// Opens the file. If it is not `readable`, a process that executes it cannot be inspected by others, from its
-    /// first instruction on and whatever the rights in its user namespace are: execve(2), "effect on dumpable".
+    /// Opens the file. If it is not `readable`, a process that executes it cannot be inspected by others,
+    /// from its first instruction on and whatever the rights in its user namespace are: execve(2), "effect on
+    /// dumpable".
     pub(super) fn open(readable: bool) -> Result<InitFile> {
         static KEPT: [OnceLock<OwnedFd>; 2] = [OnceLock::new(), OnceLock::new()];
         let kept = &KEPT[usize::from(readable)];

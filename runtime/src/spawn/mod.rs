@@ -1,5 +1,5 @@
-//! From a plan to a running init: opening what it needs, cloning it, serving it until it is ready. Also programs of the
-//! host (hooks, helpers), which are run in the same way.
+//! From a plan to a running init: opening what it needs, cloning it, serving it until it is ready. Also
+//! programs of the host (hooks, helpers), which are run in the same way.
 //!
 //! May use `console` and every room below it.
 
@@ -47,8 +47,8 @@ pub use report::{Message, receive, word_late_report};
 pub enum SpawnError {
     /// The seed namespace could not be entered: an ordinary copy of the mount namespace may work.
     Seed,
-    /// Init cannot be cloned into the cgroup: the caller may not do that from its own cgroup (`EACCES`), or the cgroup
-    /// cannot have processes (`EBUSY`), or is gone.
+    /// Init cannot be cloned into the cgroup: the caller may not do that from its own cgroup (`EACCES`), or
+    /// the cgroup cannot have processes (`EBUSY`), or is gone.
     Cgroup {
         /// The errno of clone(2).
         errno: Errno,
@@ -75,8 +75,8 @@ impl From<SpawnError> for Error {
     }
 }
 
-/// Executes init, which clones itself into its namespaces and its cgroup, then runs the plan until it has to wait for
-/// the runtime's answer.
+/// Executes init, which clones itself into its namespaces and its cgroup, then runs the plan until it has to
+/// wait for the runtime's answer.
 pub fn spawn(
     plan: &Plan,
     opened: &mut Opened,
@@ -126,13 +126,14 @@ pub fn spawn(
     child.users = users;
     child.preserve = plan.preserve_fds;
     child.stdio = &opened.stdio;
-    // Init is not dumpable while it enters a user namespace, and only root may write to its files in /proc then.
+    // Init is not dumpable while it enters a user namespace, and only root may write to its files in /proc
+    // then.
     let joins_user = opened.joined.iter().any(|(_, flags)| flags & CLONE_NEWUSER != 0);
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
     child.network = network.as_ref().map(network::Making::thread);
-    // Waiting here leaves two processors to init and to that thread: both take longer than what is left to do for the
-    // runtime.
+    // Waiting here leaves two processors to init and to that thread: both take longer than what is left to do
+    // for the runtime.
     let mut made = Ok(());
     let mut wait = || made = network.as_ref().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =

@@ -23,7 +23,8 @@ pub fn write(folder: BorrowedFd<'_>, name: &str, text: &str) -> Result<()> {
     std::io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes()).context(step)
 }
 
-/// Reads one of them; `None` if it is not there, or its container has made something else of it than a text of a reasonable size.
+/// Reads one of them; `None` if it is not there, or its container has made something else of it than a text
+/// of a reasonable size.
 pub fn read(folder: BorrowedFd<'_>, name: &str) -> Option<String> {
     const MAX: u64 = 1 << 20;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;

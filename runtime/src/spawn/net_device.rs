@@ -1,6 +1,6 @@
 //! `linux.netDevices`: network interfaces of the host that move into the container (config-linux.md, "Network
-//! Devices"). They keep their permanent global addresses, are set up, and are never moved back: the kernel decides
-//! what becomes of them when the container ends.
+//! Devices"). They keep their permanent global addresses, are set up, and are never moved back: the kernel
+//! decides what becomes of them when the container ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,8 +16,8 @@ use crate::plan::NetDevice;
 /// Moves interfaces from the runtime's network namespace into that of `pid`, where `inside` was opened.
 ///
 /// # Errors
-/// An interface is missing, may not be moved, or its name is taken in the container. Interfaces that were moved before
-/// it stay in the container.
+/// An interface is missing, may not be moved, or its name is taken in the container. Interfaces that were
+/// moved before it stay in the container.
 pub fn move_into(devices: &[NetDevice], pid: Pid, inside: &mut Socket) -> Result<()> {
     let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
     let namespace = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -45,12 +45,14 @@ fn move_one(
     let kept = addresses.iter().filter(|assigned| assigned.index == index && assigned.is_permanent_global());
     let before = link::list(inside)?;
     let wanted = new_name.as_ref().unwrap_or(name);
-    // The kernel would move it first and refuse the name then: it would be lost with the failed container's namespace.
+    // The kernel would move it first and refuse the name then: it would be lost with the failed container's
+    // namespace.
     if before.iter().any(|known| known.name == *wanted) {
         return Err(Cause::Invalid(format!("the container has an interface {wanted:?} already")).into());
     }
     outside.request(&[link::move_to_namespace(index, namespace.as_fd(), new_name.as_deref())?])?;
-    // The kernel may have given it another index and name in there. It is the interface that was not there before.
+    // The kernel may have given it another index and name in there. It is the interface that was not there
+    // before.
     let after = link::list(inside)?;
     let Some(moved) = after.iter().find(|link| before.iter().all(|known| known.index != link.index)) else {
         return Err(Cause::Unanswered(format!("move link {name}")).into());

@@ -1,5 +1,5 @@
-//! A container's network namespace. It is made in parallel with everything else, because nothing takes the kernel
-//! longer.
+//! A container's network namespace. It is made in parallel with everything else, because nothing takes the
+//! kernel longer.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,8 +15,8 @@ use crate::validate::NamespaceKind;
 
 const MAKE: &str = "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
 
-/// A network namespace that is being made, with its loopback up, and sent to init: [`Turn::Network`]. Only the thread
-/// that makes it, which then ends, is ever inside.
+/// A network namespace that is being made, with its loopback up, and sent to init: [`Turn::Network`]. Only
+/// the thread that makes it, which then ends, is ever inside.
 pub struct Making(NetworkThread);
 
 impl Making {
@@ -54,8 +54,8 @@ impl Making {
     }
 }
 
-/// Configures the network namespace of init, whose pid is `pid` and in which `socket` was opened: sets up the loopback
-/// of a new namespace (not of a joined one), then moves interfaces into it.
+/// Configures the network namespace of init, whose pid is `pid` and in which `socket` was opened: sets up the
+/// loopback of a new namespace (not of a joined one), then moves interfaces into it.
 ///
 /// # Errors
 /// What the kernel refuses.

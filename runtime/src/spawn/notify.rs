@@ -1,6 +1,6 @@
-//! sd_notify(3) for containers. Each container has a socket of its own, and the runtime passes `READY=1` on to the
-//! service manager, which would ignore the container's processes: they are not the service's. Nothing else is passed
-//! on, because it is not for a container to say.
+//! sd_notify(3) for containers. Each container has a socket of its own, and the runtime passes `READY=1` on
+//! to the service manager, which would ignore the container's processes: they are not the service's. Nothing
+//! else is passed on, because it is not for a container to say.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -13,7 +13,8 @@ use crate::error::{Context, Result};
 use crate::plan::NOTIFY_VARIABLE as VARIABLE;
 use crate::sys::unix_socket;
 
-/// The folder of the socket, in the container's state folder. It is mounted in the container where the variable says.
+/// The folder of the socket, in the container's state folder. It is mounted in the container where the
+/// variable says.
 pub const FOLDER: &str = "notify";
 
 /// The socket in it.
@@ -66,8 +67,9 @@ impl Proxy {
         if self.owes_ready { (None, Some(PAUSE)) } else { (Some(self.socket.as_fd()), None) }
     }
 
-    /// Reads one message, and tells the manager if the container is ready; true when it has been told. `main` is the
-    /// pid of the container's first process, if the manager needs it because the runtime does not stay. Never waits.
+    /// Reads one message, and tells the manager if the container is ready; true when it has been told. `main`
+    /// is the pid of the container's first process, if the manager needs it because the runtime does not
+    /// stay. Never waits.
     pub fn pass_on(&mut self, main: Option<i32>) -> Result<bool> {
         if !self.owes_ready {
             let mut message = [0; 4096];
@@ -97,7 +99,8 @@ impl Proxy {
         }
     }
 
-    /// Waits until the container is ready and the manager has been told, or until `process`, its first, has ended.
+    /// Waits until the container is ready and the manager has been told, or until `process`, its first, has
+    /// ended.
     ///
     /// # Errors
     /// The manager could not be told.

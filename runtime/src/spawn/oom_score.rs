@@ -1,4 +1,5 @@
-//! `process.oomScoreAdj`: which process the kernel kills first when memory runs out. proc_pid_oom_score_adj(5).
+//! `process.oomScoreAdj`: which process the kernel kills first when memory runs out.
+//! proc_pid_oom_score_adj(5).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,8 +21,8 @@ fn write_to(path: &str, value: &str) -> Result<()> {
     std::fs::write(path, value).context(|| format!("process.oomScoreAdj: write {value}"))
 }
 
-/// Sets the value of the calling process, which its children inherit, until this is dropped. Threads take turns: a
-/// second one would take this value for the process's own, and restore it in the end.
+/// Sets the value of the calling process, which its children inherit, until this is dropped. Threads take
+/// turns: a second one would take this value for the process's own, and restore it in the end.
 pub struct Held {
     before: String,
     _alone: MutexGuard<'static, ()>,

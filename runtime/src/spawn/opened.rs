@@ -97,8 +97,8 @@ impl Channel {
 }
 
 impl Opened {
-    /// For a plan that runs inside a container: its descriptors, and the namespaces to enter, as a pidfd of a process
-    /// in them and their CLONE_NEW* bits.
+    /// For a plan that runs inside a container: its descriptors, and the namespaces to enter, as a pidfd of a
+    /// process in them and their CLONE_NEW* bits.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
         Opened { descriptors, joined, ..Opened::default() }
@@ -158,9 +158,9 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
 }
 
 impl Opened {
-    /// Opens what did not exist before the state folder and the cgroup were made: that cgroup, in case mounting a
-    /// cgroup file system is refused, and device nodes that the host does not have, which are made in the state
-    /// folder `folder`.
+    /// Opens what did not exist before the state folder and the cgroup were made: that cgroup, in case
+    /// mounting a cgroup file system is refused, and device nodes that the host does not have, which are made
+    /// in the state folder `folder`.
     ///
     /// Returns the number of device nodes.
     pub fn open_made(&mut self, plan: &Plan, folder: BorrowedFd<'_>) -> Result<u32> {
@@ -203,7 +203,8 @@ impl Opened {
     /// Clones the trees that init asks for, after it has asked for others `turn` times.
     ///
     /// # Errors
-    /// A mount cannot be cloned or id-mapped, and the error names its field; a root cannot be made where `init` is.
+    /// A mount cannot be cloned or id-mapped, and the error names its field; a root cannot be made where
+    /// `init` is.
     pub(super) fn clone_late(&self, plan: &Plan, turn: u32, init: &OwnedFd) -> Result<Vec<OwnedFd>> {
         let mut owners = OwnerNamespaces::default();
         let mut trees = Vec::new();
@@ -244,7 +245,8 @@ pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     seed::hide_pin();
     let mut again = plan.descriptors.get(index as usize)?.clone();
     let Descriptor::Tree { late, idmap, field, .. } = &mut again else { return None };
-    // A root that is mounted in the host's namespace was noted, to be found again: it must not be another mount.
+    // A root that is mounted in the host's namespace was noted, to be found again: it must not be another
+    // mount.
     if plan.mounts_at.is_some() && field == "root.path" {
         return None;
     }
@@ -260,7 +262,8 @@ pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     idmap.map_or(Ok(()), |idmap| owners.map_mount(&tree, &idmap)).ok().map(|()| tree)
 }
 
-/// Makes a file system in a namespace that others are in, through a process without memory or descriptors of this one.
+/// Makes a file system in a namespace that others are in, through a process without memory or descriptors of
+/// this one.
 fn make_file_system(
     namespace: (NamespaceKind, String),
     operations: Vec<u8>,

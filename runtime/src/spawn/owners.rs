@@ -23,7 +23,8 @@ impl OwnerNamespaces {
     /// Makes a detached mount id-mapped.
     ///
     /// # Errors
-    /// The namespace cannot be made or opened, or a file system (of the mount or of one below) cannot be id-mapped.
+    /// The namespace cannot be made or opened, or a file system (of the mount or of one below) cannot be
+    /// id-mapped.
     pub fn map_mount(&mut self, tree: &OwnedFd, idmap: &MountIdmap) -> Result<()> {
         let MountIdmap { owners, recursive } = idmap;
         let position = match self.made.iter().position(|(known, _)| known == owners) {
@@ -48,7 +49,8 @@ impl OwnerNamespaces {
     }
 }
 
-/// Makes a user namespace with these maps and no process: its only process has ended when the maps are written.
+/// Makes a user namespace with these maps and no process: its only process has ended when the maps are
+/// written.
 fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
     let process = sys::spawn_ended(linux_raw_sys::general::CLONE_NEWUSER)
         .context(|| "make a user namespace for its maps")?;

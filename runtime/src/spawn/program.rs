@@ -30,8 +30,8 @@ pub fn find(name: &str) -> Option<String> {
         .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
 }
 
-/// Runs the program at `path` with the caller's rights and an empty stdin. The result is its output on stdout and
-/// stderr.
+/// Runs the program at `path` with the caller's rights and an empty stdin. The result is its output on stdout
+/// and stderr.
 ///
 /// # Errors
 /// It could not be run, or failed; the error has the end of its output.
@@ -63,10 +63,10 @@ fn begin(
     Ok((process, plan))
 }
 
-/// Runs the program at `path` with the caller's rights and without arguments, and keeps stdout and stderr apart: all of
-/// the one, and the last [`QUOTED`] bytes of the other. The result is how it ended, as wait(2) encodes it. When it takes
-/// longer than `limit`, or has more than `most` bytes to say on stdout, it is killed with its children, and `word` says
-/// so with what it had said.
+/// Runs the program at `path` with the caller's rights and without arguments, and keeps stdout and stderr
+/// apart: all of the one, and the last [`QUOTED`] bytes of the other. The result is how it ended, as wait(2)
+/// encodes it. When it takes longer than `limit`, or has more than `most` bytes to say on stdout, it is
+/// killed with its children, and `word` says so with what it had said.
 ///
 /// # Errors
 /// It could not be run, or was killed.
@@ -122,8 +122,8 @@ pub struct Visit<'a> {
     pub what: &'a str,
 }
 
-/// Starts the program that was spawned as `process`, and serves it until it has ended. The result is the end of its
-/// output.
+/// Starts the program that was spawned as `process`, and serves it until it has ended. The result is the end
+/// of its output.
 ///
 /// # Errors
 /// It could not be executed, failed or took too long; if it failed, the error has the end of its output.
@@ -136,8 +136,8 @@ pub fn see_out(process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Res
     word_end(process, output, visit.what)
 }
 
-/// Starts the program and serves it until it has ended; the result has what it said. When the deadline comes first, or
-/// more than `most` bytes of output, `word` makes the error.
+/// Starts the program and serves it until it has ended; the result has what it said. When the deadline comes
+/// first, or more than `most` bytes of output, `word` makes the error.
 fn serve(
     mut process: Init,
     plan: &Plan,
@@ -150,8 +150,8 @@ fn serve(
         return Err(process.kill_after(error));
     }
     let deadline = visit.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
-    // If the program cannot be executed, the channel says why. A process that stands still before that is timed out,
-    // too.
+    // If the program cannot be executed, the channel says why. A process that stands still before that is
+    // timed out, too.
     let executed = match await_one_of(&mut [PollFd::new(&process.channel(), PollFlags::IN)], deadline) {
         Ok(true) => process.await_exec(plan).map(|()| true),
         other => other,
@@ -187,9 +187,9 @@ fn word_end(process: Init, output: Vec<u8>, what: &str) -> Result<Vec<u8>> {
     Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
 }
 
-/// Writes the program's input and reads its output until it has ended; false if the deadline comes first, or more than
-/// `most` bytes of output. It does not wait for the end of the pipes: a daemon that the program leaves behind may keep
-/// them open.
+/// Writes the program's input and reads its output until it has ended; false if the deadline comes first, or
+/// more than `most` bytes of output. It does not wait for the end of the pipes: a daemon that the program
+/// leaves behind may keep them open.
 fn converse(
     process: &OwnedFd,
     ends: Ends,
@@ -259,8 +259,8 @@ fn await_one_of(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
     }
 }
 
-/// Reads output and keeps the end of it; `false` if nobody can write any more. It reads at most what a pipe holds, so
-/// that a program that writes for ever does not keep it from returning.
+/// Reads output and keeps the end of it; `false` if nobody can write any more. It reads at most what a pipe
+/// holds, so that a program that writes for ever does not keep it from returning.
 fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
     const READS: usize = 16;
     let mut buffer = [0u8; 4096];

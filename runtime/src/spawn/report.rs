@@ -22,8 +22,9 @@ pub enum Message {
     Reset,
 }
 
-/// Waits for a message from init on its channel or its gate connection. `left_word` says whether init has left a byte
-/// unread; it is false at first. The kernel reports this only once, and before the messages that init had sent by then.
+/// Waits for a message from init on its channel or its gate connection. `left_word` says whether init has
+/// left a byte unread; it is false at first. The kernel reports this only once, and before the messages that
+/// init had sent by then.
 pub fn receive(channel: impl AsFd, left_word: &mut bool) -> Result<Message> {
     // Without DONTWAIT there always is a message.
     Ok(receive_with(channel.as_fd(), RecvFlags::empty(), left_word)?.unwrap_or(Message::Closed))
@@ -44,8 +45,8 @@ fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags, left_word: &mut bool)
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(channel, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
-            // The message is still there, and must not be lost: only it tells a clone's pid, or whether the program
-            // runs.
+            // The message is still there, and must not be lost: only it tells a clone's pid, or whether the
+            // program runs.
             Err(Errno::NOMEM) if patience > 0 => {
                 patience -= 1;
                 std::thread::sleep(Duration::from_millis(5));
@@ -103,8 +104,8 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
     }
 }
 
-/// Describes a failure after the gate, for `start`, which no longer has the plan. If it is the program's own fault,
-/// init has also said so on the program's stderr.
+/// Describes a failure after the gate, for `start`, which no longer has the plan. If it is the program's own
+/// fault, init has also said so on the program's stderr.
 pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     match report {
         Report::Failed { errno, .. } => {

@@ -1,5 +1,5 @@
-//! Handing the listener of a seccomp filter to the agent that answers its notifications: seccomp_unotify(2), and
-//! "The container process state" in config-linux.md.
+//! Handing the listener of a seccomp filter to the agent that answers its notifications: seccomp_unotify(2),
+//! and "The container process state" in config-linux.md.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -39,8 +39,8 @@ struct State<'a> {
     annotations: &'a Members,
 }
 
-/// Fetches the listener that init, or a process that joins the container, announced at `number`, and sends it to
-/// the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
+/// Fetches the listener that init, or a process that joins the container, announced at `number`, and sends it
+/// to the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
 ///
 /// # Errors
 /// The descriptor could not be fetched, or nobody listens at the path.
@@ -65,7 +65,8 @@ pub fn hand_over(
 pub enum Handed {
     /// The agent has it.
     Over,
-    /// There is no listener: the process has sent another message, still to be read from its channel, or is gone.
+    /// There is no listener: the process has sent another message, still to be read from its channel, or is
+    /// gone.
     NotInstalled,
 }
 
@@ -73,7 +74,8 @@ pub enum Handed {
 fn fetch(process: BorrowedFd<'_>, channel: BorrowedFd<'_>, number: u32) -> Result<Option<OwnedFd>> {
     let number = i32::try_from(number).map_err(|_| Error::new("init named no descriptor"))?;
     loop {
-        // The channel comes first: after a failure the number may belong to another file, which must not be sent.
+        // The channel comes first: after a failure the number may belong to another file, which must not be
+        // sent.
         let mut polled = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
         match poll(&mut polled, Some(&PAUSE)) {
             Ok(0) | Err(Errno::INTR) => {}

@@ -1,6 +1,6 @@
-//! The journal: what has to be undone, noted before it is made (network, cgroup, mount, resctrl groups). Each entry is
-//! a symbolic link whose text says what it is, because a link is made atomically. The kind of an entry tells
-//! when it was made.
+//! The journal: what has to be undone, noted before it is made (network, cgroup, mount, resctrl groups). Each
+//! entry is a symbolic link whose text says what it is, because a link is made atomically. The kind of an
+//! entry tells when it was made.
 
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;

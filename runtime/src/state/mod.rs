@@ -1,5 +1,5 @@
-//! The state directory: what is known of a container when no runtime runs, and how its status follows from that. The status
-//! is recorded nowhere: the kernel is asked for it.
+//! The state directory: what is known of a container when no runtime runs, and how its status follows from
+//! that. The status is recorded nowhere: the kernel is asked for it.
 //!
 //! May use `spawn` and every room below it.
 

@@ -29,9 +29,9 @@ impl Root {
         Root { path: path.into() }
     }
 
-    /// The usual folder of the calling user: `/run/pillbox` for root and `RUNTIME_DIR/pillbox` for others, or `/tmp/pillbox-UID` where
-    /// they have no runtime folder. Root of a user namespace that has one counts as one of the others: Podman calls the runtime like
-    /// this for an ordinary user, who may not write to /run.
+    /// The usual folder of the calling user: `/run/pillbox` for root and `RUNTIME_DIR/pillbox` for others, or
+    /// `/tmp/pillbox-UID` where they have no runtime folder. Root of a user namespace that has one counts as
+    /// one of the others: Podman calls the runtime like this for an ordinary user, who may not write to /run.
     ///
     /// ```
     /// use pillbox::Root;
@@ -161,7 +161,8 @@ impl Root {
         Ok(root)
     }
 
-    /// Keeps all commands from connecting and disconnecting containers by plugins until it is dropped; waits for those that do.
+    /// Keeps all commands from connecting and disconnecting containers by plugins until it is dropped; waits
+    /// for those that do.
     ///
     /// # Errors
     /// The folder belongs to another user, or cannot be made.

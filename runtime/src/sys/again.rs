@@ -25,13 +25,13 @@ struct Successor<'a> {
 }
 
 /// clone3(2) and execve(2) of this program, as the leader of a session: `arguments` (with its name) and
-/// `environment` are its, and `streams` its stdin, stdout and stderr. It is in `cgroup` (a cgroup's directory) from
-/// its first moment on. Moving it there would have every fork of the machine wait until all processors have passed
-/// through the scheduler (`cgroup_threadgroup_rwsem`): 15 ms.
+/// `environment` are its, and `streams` its stdin, stdout and stderr. It is in `cgroup` (a cgroup's
+/// directory) from its first moment on. Moving it there would have every fork of the machine wait until all
+/// processors have passed through the scheduler (`cgroup_threadgroup_rwsem`): 15 ms.
 ///
 /// # Errors
-/// What failed; no child is left then. `ENODEV`: the cgroup is gone; `EACCES`: the caller may not start anything
-/// there; `EBUSY`: it can have no processes.
+/// What failed; no child is left then. `ENODEV`: the cgroup is gone; `EACCES`: the caller may not start
+/// anything there; `EBUSY`: it can have no processes.
 pub fn spawn_again(
     arguments: &[CString],
     environment: &[CString],

@@ -53,10 +53,10 @@ impl Drop for GuardedStack {
     }
 }
 
-/// clone3(2) with CLONE_VM and CLONE_PIDFD, in the caller's cgroup or in `cgroup`. `entry` runs in the child on
-/// `stack` (of `STACK` bytes). Returns when the child has left the memory, that is, when it executes a program
-/// or ends. Until then the caller is suspended (CLONE_VFORK), or runs `meanwhile`. The child's end raises no
-/// signal, unless it has executed a program by then (execve(2) sets the signal).
+/// clone3(2) with CLONE_VM and CLONE_PIDFD, in the caller's cgroup or in `cgroup`. `entry` runs in the child
+/// on `stack` (of `STACK` bytes). Returns when the child has left the memory, that is, when it executes a
+/// program or ends. Until then the caller is suspended (CLONE_VFORK), or runs `meanwhile`. The child's end
+/// raises no signal, unless it has executed a program by then (execve(2) sets the signal).
 pub(super) fn clone_shared(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,

@@ -1,5 +1,5 @@
-//! The unsafe rim: system calls that have no safe wrapper elsewhere, each behind a function that can't be misused; and, safe,
-//! what all rooms need of processes and sockets. No other room has unsafe code.
+//! The unsafe rim: system calls that have no safe wrapper elsewhere, each behind a function that can't be
+//! misused; and, safe, what all rooms need of processes and sockets. No other room has unsafe code.
 //!
 //! May use `text` and every room below it.
 

@@ -42,8 +42,8 @@ pub struct Child<'a> {
     pub arguments: &'a [*const c_char],
     /// The seed mount namespace, of which the child makes a copy.
     pub seed: Option<BorrowedFd<'a>>,
-    /// The user namespace in which init is executed, if not in the parent's: processes with rights there may then look into init,
-    /// however closed it is to others.
+    /// The user namespace in which init is executed, if not in the parent's: processes with rights there may
+    /// then look into init, however closed it is to others.
     pub users: Option<BorrowedFd<'a>>,
     /// How many descriptors, from 3 on, are for the container.
     pub preserve: u32,

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// program that wants the values of the variables calls [`use_environment`](Self::use_environment); one that has other
 /// values calls [`establish`](Self::establish).
 ///
-/// They apply to the whole process, because helpers belong to the machine and buses to the user. They can be set once,
-/// before they are used for the first time.
+/// They apply to the whole process, because helpers belong to the machine and buses to the user. They can be
+/// set once, before they are used for the first time.
 ///
 /// ```
 /// use pillbox::Surroundings;
@@ -67,8 +67,8 @@ impl Surroundings {
         KNOWN.set(self).is_ok()
     }
 
-    /// Reads them from `PATH`, `DBUS_SYSTEM_BUS_ADDRESS`, `DBUS_SESSION_BUS_ADDRESS` and `XDG_RUNTIME_DIR` when they are
-    /// needed.
+    /// Reads them from `PATH`, `DBUS_SYSTEM_BUS_ADDRESS`, `DBUS_SESSION_BUS_ADDRESS` and `XDG_RUNTIME_DIR`
+    /// when they are needed.
     pub fn use_environment() {
         READS_ENVIRONMENT.store(true, Ordering::Relaxed);
     }

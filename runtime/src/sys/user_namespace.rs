@@ -23,9 +23,9 @@ pub fn is_own() -> bool {
     status.is_ok_and(|status| status.st_ino != PROC_USER_INIT_INO)
 }
 
-/// Gives the command a mount namespace of its own, if it is root only in a user namespace and its mount namespace
-/// belongs to another one above (`unshare -r`): such a root cannot clone mount trees there. A program that embeds
-/// the runtime stays where it is.
+/// Gives the command a mount namespace of its own, if it is root only in a user namespace and its mount
+/// namespace belongs to another one above (`unshare -r`): such a root cannot clone mount trees there. A
+/// program that embeds the runtime stays where it is.
 pub fn leave_mounts_above() -> bool {
     let is_command = !children_may_be_collected();
     is_command && rustix::process::geteuid().is_root() && is_own() && unshare_namespaces(CLONE_NEWNS).is_ok()

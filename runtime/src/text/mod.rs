@@ -1,5 +1,5 @@
-//! Text in and out: times, patterns, and the kernel's list of mounts; the crate `pillbox-json` has JSON and sorting. Nothing
-//! here knows of containers.
+//! Text in and out: times, patterns, and the kernel's list of mounts; the crate `pillbox-json` has JSON and
+//! sorting. Nothing here knows of containers.
 //!
 //! May use `error`.
 

@@ -1,6 +1,6 @@
-//! Everything that can be checked in a configuration without asking the kernel. A `Spec` goes in; the result has another type,
-//! and is known to be complete, consistent and of known kinds. Every error begins with the field that is wrong. Sources:
-//! config.md and config-linux.md of the runtime specification 1.3, and runc where those leave something open.
+//! What can be checked in a configuration without asking the kernel, by config.md and config-linux.md of the
+//! specification 1.3, and by runc where those leave something open. The result has another type, and is known
+//! to be complete, consistent and of known kinds. Every error begins with the field that is wrong.
 //!
 //! May use `oci` and every room below it.
 

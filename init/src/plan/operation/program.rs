@@ -44,8 +44,8 @@ operation! {
         /// The index of the one that is not closed now.
         listener: u32,
     }
-    /// clone(2): the child goes on with the plan. Init stays the first process, passes signals on to it, collects orphans, and
-    /// ends as it does.
+    /// clone(2): the child goes on with the plan. Init stays the first process, passes signals on to it,
+    /// collects orphans, and ends as it does.
     StandBeforeProgram {}
     /// execve(2).
     Exec<'a> {

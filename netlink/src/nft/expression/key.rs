@@ -160,8 +160,8 @@ pub enum Direction {
     Reply = 1,
 }
 
-/// A register: where values lie between expressions. There are sixteen of four bytes; longer values take several in a
-/// row. (nft(8) counts them by sixteen bytes: its 1 to 4 are 0, 4, 8 and 12 here, its 9 is 1.)
+/// A register: where values lie between expressions. There are sixteen of four bytes; longer values take
+/// several in a row. (nft(8) counts them by sixteen bytes: its 1 to 4 are 0, 4, 8 and 12 here, its 9 is 1.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Register(u8);
 
@@ -180,7 +180,8 @@ impl Register {
         if next < 16 { Some(Register(next as u8)) } else { None }
     }
 
-    /// `NFT_REG_1` to `NFT_REG_4` where it is one of them, else `NFT_REG32_00` and on, as the kernel lists them.
+    /// `NFT_REG_1` to `NFT_REG_4` where it is one of them, else `NFT_REG32_00` and on, as the kernel lists
+    /// them.
     pub(super) fn number(self) -> u32 {
         let index = u32::from(self.0);
         if index.is_multiple_of(4) { index / 4 + 1 } else { index + 8 }

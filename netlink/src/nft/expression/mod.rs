@@ -137,7 +137,8 @@ pub enum Expression {
     },
     /// Decides.
     Verdict(Verdict),
-    /// Goes on if the register's value is in a set, or is not. Of a map it loads the value, or decides by the verdict.
+    /// Goes on if the register's value is in a set, or is not. Of a map it loads the value, or decides by the
+    /// verdict.
     Lookup {
         /// The set's name.
         set: String,

@@ -10,7 +10,8 @@ use crate::nft::message::family_of;
 use crate::nft::{Value, Verdict};
 use crate::reply::{self, be32_at, be64_at, read_string};
 
-/// `NF_NAT_RANGE_MAP_IPS` and `NF_NAT_RANGE_PROTO_SPECIFIED`, which the kernel sets where there are registers.
+/// `NF_NAT_RANGE_MAP_IPS` and `NF_NAT_RANGE_PROTO_SPECIFIED`, which the kernel sets where there are
+/// registers.
 const IMPLIED: u32 = 3;
 
 impl Expression {

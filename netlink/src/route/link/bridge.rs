@@ -42,8 +42,8 @@ pub struct Bridge<'a> {
     pub options: BridgeOptions,
 }
 
-/// The settings of a bridge. To be set: what is `None` stays as it is. As read: what this kernel does not know is
-/// `None`.
+/// The settings of a bridge. To be set: what is `None` stays as it is. As read: what this kernel does not
+/// know is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BridgeOptions {
     /// How long a port listens and learns before it forwards, with the spanning tree on; 2 to 30 seconds.

@@ -73,8 +73,8 @@ pub fn set_address<'a>(which: impl Into<Which<'a>>, address: MacAddress) -> Resu
     set(format!("set the hardware address of link {which}"), which, State::AsItIs, attributes)
 }
 
-/// Gives a link another name. It is told by its index, because in such a message the name is the new one. Kernels before
-/// 6.2 refuse it for a link that is up (EBUSY).
+/// Gives a link another name. It is told by its index, because in such a message the name is the new one.
+/// Kernels before 6.2 refuse it for a link that is up (EBUSY).
 ///
 /// # Errors
 /// The name is not one that a link can have.

@@ -1,4 +1,5 @@
-//! Links over another link (VLAN, macvlan, ipvlan) and links over none (dummy). Sources: linux/if_link.h, ip-link(8).
+//! Links over another link (VLAN, macvlan, ipvlan) and links over none (dummy). Sources: linux/if_link.h,
+//! ip-link(8).
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -20,7 +21,8 @@ const IPVLAN_FLAGS: u16 = 2;
 /// The highest VLAN identifier (IEEE 802.1Q).
 const MAX_VLAN: u16 = 4094;
 
-/// A link to make. It may be born in another network namespace; what it lies over is looked up in the socket's.
+/// A link to make. It may be born in another network namespace; what it lies over is looked up in the
+/// socket's.
 #[derive(Debug, Clone, Copy)]
 pub struct NewLink<'fd, 'a> {
     /// Its name.

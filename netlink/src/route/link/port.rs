@@ -25,16 +25,16 @@ const NEIGHBOUR_SUPPRESSION: u16 = 32;
 const ISOLATED: u16 = 33;
 const LOCKED: u16 = 39;
 
-/// The settings of a bridge's port. To be set: what is `None` stays as it is. As read: what this kernel does not know
-/// is `None`.
+/// The settings of a bridge's port. To be set: what is `None` stays as it is. As read: what this kernel does
+/// not know is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Port {
     /// Frames may go back to where they came from: what a container needs to reach its own published port.
     pub hairpin: Option<bool>,
     /// Exchanges nothing with other isolated ports.
     pub isolated: Option<bool>,
-    /// Takes frames only from hardware addresses that the bridge knows behind it ([`neighbour::put_behind`]). Before
-    /// Linux 5.16 it is ignored.
+    /// Takes frames only from hardware addresses that the bridge knows behind it ([`neighbour::put_behind`]).
+    /// Before Linux 5.16 it is ignored.
     ///
     /// [`neighbour::put_behind`]: crate::neighbour::put_behind
     pub locked: Option<bool>,

@@ -13,7 +13,8 @@ use crate::message::{Message, check_name};
 /// `VETH_INFO_PEER` (linux/veth.h): an ifinfomsg and the attributes of the other end.
 const VETH_INFO_PEER: u16 = 1;
 
-/// A pair of virtual Ethernet links to make. The peer is not set up: the kernel refuses that at creation (ENOTCONN).
+/// A pair of virtual Ethernet links to make. The peer is not set up: the kernel refuses that at creation
+/// (ENOTCONN).
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'fd, 'a> {
     /// This end's name.
@@ -28,8 +29,8 @@ pub struct Veth<'fd, 'a> {
     pub master: Option<u32>,
     /// Whether this end is set up at once.
     pub up: bool,
-    /// How many queues each end has for either direction; without a number the kernel makes one for each processor, which
-    /// takes it time and memory, and serves only XDP and interfaces with NAPI.
+    /// How many queues each end has for either direction; without a number the kernel makes one for each
+    /// processor, which takes it time and memory, and serves only XDP and interfaces with NAPI.
     pub queues: Option<u32>,
     /// The other end.
     pub peer: Peer<'fd, 'a>,

@@ -21,8 +21,8 @@ use crate::spawn::program;
 use crate::state::{Entry, NetworkRecord, StateDirectory};
 use crate::text::json;
 
-/// In the state folder: the container's network namespace. Plugins undo more of what they did while it is there, and
-/// that is after the container's processes have ended.
+/// In the state folder: the container's network namespace. Plugins undo more of what they did while it is
+/// there, and that is after the container's processes have ended.
 pub const NAMESPACE: &str = "netns";
 
 /// In the state folder: what DEL needs, whatever has become of the configuration since.
@@ -156,8 +156,8 @@ pub fn unpin(directory: &StateDirectory) -> Result<()> {
     }
 }
 
-/// Calls ADD of all networks; each is recorded before. The result is what state.json says of their interfaces, and how
-/// names are resolved.
+/// Calls ADD of all networks; each is recorded before. The result is what state.json says of their
+/// interfaces, and how names are resolved.
 pub fn add(
     networks: &[CniNetwork],
     settings: &CniSettings,
@@ -231,7 +231,8 @@ fn write(directory: &StateDirectory, settings: &CniSettings, attached: &[Attache
     directory.write_file(RECORD, &json::to_string(&Recorded { folders, path, attached: texts.into() })?)
 }
 
-/// What is recorded of a container's networks: how plugins are called, and what they were called for. None if it has none.
+/// What is recorded of a container's networks: how plugins are called, and what they were called for. None if
+/// it has none.
 pub(super) fn read(directory: &StateDirectory) -> Result<Option<(Programs, Vec<Attached>)>> {
     let Some(text) = directory.read_file(RECORD)? else { return Ok(None) };
     let path = || format!("{}/{RECORD}", directory.path().display());

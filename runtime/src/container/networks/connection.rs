@@ -27,8 +27,8 @@ struct Running {
     namespace: File,
 }
 
-/// Connects a container that runs to one more network, whose interface gets the next free name. The result is what was changed on the
-/// host.
+/// Connects a container that runs to one more network, whose interface gets the next free name. The result is
+/// what was changed on the host.
 ///
 /// # Errors
 /// It does not run; something that was asked for cannot be had. Everything is as before then.
@@ -64,9 +64,9 @@ pub fn connect(root: &Root, id: &ContainerId, networks: &Networks) -> Result<Vec
     Ok(warnings)
 }
 
-/// Takes an interface of pillbox's own networks away from a container that runs. Its default routes and published ports become those
-/// of another one that can have them. `files` is the folder of the files by which it finds names; `elsewhere` is the process that made
-/// the interface, if it was another one.
+/// Takes an interface of pillbox's own networks away from a container that runs. Its default routes and
+/// published ports become those of another one that can have them. `files` is the folder of the files by
+/// which it finds names; `elsewhere` is the process that made the interface, if it was another one.
 ///
 /// # Errors
 /// It does not run, has no such interface, or something cannot be undone.

@@ -1,6 +1,6 @@
-//! Networks of pillbox's own that are not on the caller's host: an ordinary user's are in a network namespace in which the user
-//! has the rights that root has on the host. The caller has them made by a process that stands there ([`Elsewhere`]); that process calls
-//! the functions of this file.
+//! Networks of pillbox's own that are not on the caller's host: an ordinary user's are in a network namespace
+//! in which the user has the rights that root has on the host. The caller has them made by a process that
+//! stands there ([`Elsewhere`]); that process calls the functions of this file.
 
 use std::fmt;
 use std::fs::File;
@@ -23,7 +23,8 @@ use crate::state::NetworkRecord;
 
 /// Has a container connected by a process that stands where its networks are.
 pub trait Elsewhere: fmt::Debug + Send + Sync {
-    /// Makes all its interfaces in the network namespace of a process. What the user should know goes to `notes`, a line each.
+    /// Makes all its interfaces in the network namespace of a process. What the user should know goes to
+    /// `notes`, a line each.
     ///
     /// # Errors
     /// Something that was asked for cannot be had. Nothing is left then.
@@ -85,7 +86,8 @@ impl There {
         open().map_err(worded)
     }
 
-    /// Undoes what containers that have ended have left: nothing else does. What cannot be mended is reported when it is needed.
+    /// Undoes what containers that have ended have left: nothing else does. What cannot be mended is reported
+    /// when it is needed.
     fn put_in_order(&mut self) {
         let _ = inspect::mend(&self.store, &mut self.host);
     }

@@ -1,5 +1,5 @@
-//! What a container is connected to by the runtime: networks of pillbox's own (netconf.json) and those of CNI plugins; and
-//! the files by which it finds names.
+//! What a container is connected to by the runtime: networks of pillbox's own (netconf.json) and those of CNI
+//! plugins; and the files by which it finds names.
 
 mod cni;
 mod connection;
@@ -49,7 +49,8 @@ pub struct Networks {
     settings: CniSettings,
     /// Where the files by which the container finds names are, if not in its state folder.
     files: Option<PathBuf>,
-    /// The process that makes the interfaces of pillbox's own networks, if those are not on the caller's host.
+    /// The process that makes the interfaces of pillbox's own networks, if those are not on the caller's
+    /// host.
     elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
@@ -95,8 +96,9 @@ impl Networks {
         self.settings = settings;
     }
 
-    /// Has the files by which the container finds names (`hosts`, `resolv.conf`, `hostname`) made in `folder`, which must be there and is
-    /// the caller's to remove, and not in the state folder: that lies in the host's memory, which the container could fill by them.
+    /// Has the files by which the container finds names (`hosts`, `resolv.conf`, `hostname`) made in
+    /// `folder`, which must be there and is the caller's to remove, and not in the state folder: that lies in
+    /// the host's memory, which the container could fill by them.
     pub fn set_files(&mut self, folder: PathBuf) {
         self.files = Some(folder);
     }
@@ -106,9 +108,9 @@ impl Networks {
         self.elsewhere = Some(elsewhere);
     }
 
-    /// Publishes ports, given as Docker's `--publish` takes them: `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are
-    /// those of the first interface. A container without one is connected to the bridge pillbox0, that of an ordinary user by
-    /// a program in user mode.
+    /// Publishes ports, given as Docker's `--publish` takes them:
+    /// `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are those of the first interface. A container
+    /// without one is connected to the bridge pillbox0, that of an ordinary user by a program in user mode.
     ///
     /// # Errors
     /// A text is none of a port.
@@ -241,8 +243,8 @@ impl Networks {
         }
     }
 
-    /// Decides about the interfaces of pillbox's own networks and records that, in the journal first. `namespace` is the
-    /// path of a network namespace that the container joins.
+    /// Decides about the interfaces of pillbox's own networks and records that, in the journal first.
+    /// `namespace` is the path of a network namespace that the container joins.
     pub(super) fn reserve(
         &self,
         directory: &StateDirectory,
@@ -262,8 +264,8 @@ impl Networks {
         Ok(attached)
     }
 
-    /// Makes the interfaces of pillbox's own networks in the container's network namespace, then lets CNI plugins make
-    /// theirs. `joined` is the path of a namespace that the container joins.
+    /// Makes the interfaces of pillbox's own networks in the container's network namespace, then lets CNI
+    /// plugins make theirs. `joined` is the path of a namespace that the container joins.
     pub(super) fn connect(
         &self,
         directory: &StateDirectory,

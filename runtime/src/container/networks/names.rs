@@ -23,7 +23,8 @@ pub fn mounts(folder: &Path, has_hostname: bool) -> Vec<MadeMount> {
     files.map(mount).collect()
 }
 
-/// Writes them. What netconf.json says of name resolution counts first, then `resolver`, then what the host does.
+/// Writes them. What netconf.json says of name resolution counts first, then `resolver`, then what the host
+/// does.
 pub fn write(
     folder: BorrowedFd<'_>,
     hostname: Option<&str>,

@@ -15,7 +15,8 @@ use crate::container::network::Network;
 use crate::error::{Context, Result, Warning, WarningKind};
 use crate::state::{Entry, NetworkRecord, StateDirectory};
 
-/// Where leases, published ports and attachments are recorded: for the whole host, whatever the root of its containers.
+/// Where leases, published ports and attachments are recorded: for the whole host, whatever the root of its
+/// containers.
 pub const STORE: &str = "/run/pillbox/.network";
 
 /// A container's interfaces, decided and recorded.

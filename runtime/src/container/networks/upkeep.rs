@@ -1,4 +1,5 @@
-//! CHECK and GC: what the plugins of all containers below a root folder find wrong, and what they are to drop.
+//! CHECK and GC: what the plugins of all containers below a root folder find wrong, and what they are to
+//! drop.
 
 use pillbox_network::cni::ValidAttachment;
 
@@ -8,8 +9,8 @@ use crate::error::{Kind, Result};
 use crate::oci::ContainerId;
 use crate::state::{Root, StateDirectory};
 
-/// Asks the plugins of all containers that have some whether everything is as they have left it (CHECK). The result is what
-/// they find wrong, a line each.
+/// Asks the plugins of all containers that have some whether everything is as they have left it (CHECK). The
+/// result is what they find wrong, a line each.
 ///
 /// # Errors
 /// The root folder cannot be read.
@@ -38,8 +39,9 @@ fn check(directory: &StateDirectory, problems: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Tells the plugins of these networks which containers below a root folder they have, so that they drop what they keep of
-/// others (GC). No container is connected or disconnected meanwhile. The result is what was not done, a line each.
+/// Tells the plugins of these networks which containers below a root folder they have, so that they drop what
+/// they keep of others (GC). No container is connected or disconnected meanwhile. The result is what was not
+/// done, a line each.
 ///
 /// # Errors
 /// A plugin fails; what is recorded of a container cannot be read: its network might be taken away.

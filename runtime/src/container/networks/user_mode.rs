@@ -30,8 +30,8 @@ pub fn resolver(prepared: &Prepared) -> Resolver {
     Resolver { servers: vec![prepared.name_server().to_string()], ..Resolver::default() }
 }
 
-/// Starts the program for the container's network namespace; the result are the addresses that it has given it, with their
-/// prefixes.
+/// Starts the program for the container's network namespace; the result are the addresses that it has given
+/// it, with their prefixes.
 pub fn start(
     prepared: &Prepared,
     directory: &StateDirectory,

@@ -25,8 +25,8 @@ impl Step for Make {
         directory.note_cgroup(path, false)?;
         let cgroup = match Cgroup::create(hierarchy, path, &limits) {
             Ok(cgroup) => cgroup,
-            // A login session owns no part of the hierarchy, and a container without limits needs no cgroup. But if the
-            // configuration gives its path, it is an error, as for runc and crun.
+            // A login session owns no part of the hierarchy, and a container without limits needs no cgroup.
+            // But if the configuration gives its path, it is an error, as for runc and crun.
             Err(_)
                 if !prepared.is_privileged()
                     && limit_nothing(&limits)
@@ -202,8 +202,8 @@ pub fn undo(
         },
         Left::Unfinished => {
             let Some((cgroup, unit)) = open(directory, note)? else { return Ok(()) };
-            // Init ends by itself. A process that is there after that belongs neither to a container nor to a unit of
-            // its own: the cgroup is one that `create` was about to refuse.
+            // Init ends by itself. A process that is there after that belongs neither to a container nor to a
+            // unit of its own: the cgroup is one that `create` was about to refuse.
             let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
             if let Err(error) = removed.and_then(|()| scope::stop(None, unit.as_deref())) {
                 let text = format_args!("clean up container {}: {error}", directory.id());

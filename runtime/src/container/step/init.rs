@@ -10,8 +10,8 @@ use crate::plan::Method;
 use crate::spawn::{self, SpawnError};
 use crate::validate::NamespaceKind;
 
-/// Clones init, from the seed namespace if that works. The following steps run in parallel with init, which mounts
-/// meanwhile and waits for the runtime before the program runs.
+/// Clones init, from the seed namespace if that works. The following steps run in parallel with init, which
+/// mounts meanwhile and waits for the runtime before the program runs.
 pub struct Clone;
 
 impl Step for Clone {

@@ -1,6 +1,6 @@
-//! Host steps: what the runtime does around init to make a container, as data. [`ORDER`] is their order, and each step
-//! describes itself for `explain`. What outlives the runtime is noted in the journal before it is done;
-//! [`super::undo`] reads the journal backwards.
+//! Host steps: what the runtime does around init to make a container, as data. [`ORDER`] is their order, and
+//! each step describes itself for `explain`. What outlives the runtime is noted in the journal before it is
+//! done; [`super::undo`] reads the journal backwards.
 
 mod cgroup;
 mod hook;
@@ -64,8 +64,9 @@ pub(super) trait Step: Sync {
     }
 }
 
-/// All steps, in the order in which they are done. Before the state folder is made, nothing changes that would
-/// outlive the runtime. From the clone on, init works in parallel with the steps, and waits where a step says so.
+/// All steps, in the order in which they are done. Before the state folder is made, nothing changes that
+/// would outlive the runtime. From the clone on, init works in parallel with the steps, and waits where a
+/// step says so.
 const ORDER: &[&dyn Step] = &[
     &network::Begin,
     &open::Open,
@@ -167,8 +168,8 @@ impl Making<'_, '_> {
 pub(in crate::container) enum Left<'r> {
     /// The caller made the cgroup and has it open; its processes have been killed.
     Held { cgroup: Option<Cgroup>, unit: Option<String> },
-    /// The processes that state.json names have ended. The others in the cgroup, if it is still the container's, are
-    /// killed.
+    /// The processes that state.json names have ended. The others in the cgroup, if it is still the
+    /// container's, are killed.
     Ended { cgroup: Option<Cgroup>, unit: Option<&'r str> },
     /// `create` was killed before it had written its record: init dies with it.
     Unfinished,

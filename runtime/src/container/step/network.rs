@@ -8,8 +8,8 @@ use crate::plan::NetDevice;
 use crate::spawn::{Opened, Stop, network};
 use crate::validate::NamespaceKind;
 
-/// A thread makes the namespace in parallel with all other steps. It began as soon as the configuration was known to be
-/// valid, so there is nothing left to do here.
+/// A thread makes the namespace in parallel with all other steps. It began as soon as the configuration was
+/// known to be valid, so there is nothing left to do here.
 pub struct Begin;
 
 impl Step for Begin {
@@ -60,8 +60,8 @@ fn joined<'p>(prepared: &'p Prepared<'_>) -> Option<&'p str> {
     prepared.spec().namespace(NamespaceKind::Network).and_then(|namespace| namespace.path.as_deref())
 }
 
-/// Makes sure that the network namespace that the container joins is not the host's by another name: its interfaces would
-/// be the host's.
+/// Makes sure that the network namespace that the container joins is not the host's by another name: its
+/// interfaces would be the host's.
 pub(super) fn check_joined(prepared: &Prepared<'_>, opened: &Opened) -> Result<()> {
     const OWN: &str = "/proc/thread-self/ns/net";
     let Some(networks) = prepared.networks.as_ref().filter(|networks| networks.has_interfaces()) else {
@@ -151,8 +151,8 @@ impl Step for Configure {
     }
 }
 
-/// Connects the container. What CNI plugins say is known only now: it goes to the files that the container sees, and to
-/// the record.
+/// Connects the container. What CNI plugins say is known only now: it goes to the files that the container
+/// sees, and to the record.
 fn connect(making: &mut Making<'_, '_>, network: &mut Network) -> Result<()> {
     let prepared = making.prepared;
     let Some(networks) = &prepared.networks else { return Ok(()) };

@@ -6,8 +6,8 @@ use crate::oci::spec::IdMapping;
 use crate::plan::{Descriptor, MountIdmap, MountOwners};
 use crate::spawn::{self, device_node};
 
-/// Opens everything that the plan names and that exists already. A missing source is noticed here, before anything has
-/// been made.
+/// Opens everything that the plan names and that exists already. A missing source is noticed here, before
+/// anything has been made.
 pub struct Open;
 
 impl Step for Open {
@@ -72,7 +72,8 @@ fn map_line(idmap: &MountIdmap) -> String {
     }
 }
 
-/// Opens what exists only now: the new cgroup, and nodes in the state folder for devices that are missing on the host.
+/// Opens what exists only now: the new cgroup, and nodes in the state folder for devices that are missing on
+/// the host.
 pub struct OpenMade;
 
 impl Step for OpenMade {

@@ -53,7 +53,8 @@ impl Step for Enter {
     }
 }
 
-/// Removes a class or group that was made for the container. With a class, the monitoring groups in it go, too.
+/// Removes a class or group that was made for the container. With a class, the monitoring groups in it go,
+/// too.
 pub fn remove(_: &StateDirectory, folder: &Path) -> Result<()> {
     match rustix::fs::rmdir(folder) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -8,8 +8,8 @@ use crate::plan::{Descriptor, Plan, RootInside};
 use crate::root::RootSource;
 use crate::state::{Entry, StateDirectory, mount_note};
 
-/// Opens or makes a root to which no path leads. The state folder comes first: it keeps other commands from making the
-/// same container, and from using the same upper layer.
+/// Opens or makes a root to which no path leads. The state folder comes first: it keeps other commands from
+/// making the same container, and from using the same upper layer.
 pub struct OpenGiven;
 
 impl Step for OpenGiven {

@@ -1,5 +1,5 @@
-//! The seccomp filter. It was compiled with the plan, init installs it, and its listener is sent to the agent when init
-//! asks for that: this step does nothing, but `explain` shows it.
+//! The seccomp filter. It was compiled with the plan, init installs it, and its listener is sent to the agent
+//! when init asks for that: this step does nothing, but `explain` shows it.
 
 use super::{Line, Making, Prepared, Step};
 use crate::error::Result;
