@@ -139,8 +139,9 @@ fn describe(swept: &Swept, lines: &mut Vec<String>) {
 pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     let mut locked = store.lock()?;
     let mut done = Vec::new();
-    let mut first_error = Ok(());
-    for attachment in locked.stale()?.attachments {
+    let stale = locked.stale()?;
+    let mut first_error = stale.unreadable.into_iter().next().map_or(Ok(()), Err);
+    for attachment in stale.attachments {
         match detach::undo(&locked, host, &attachment) {
             Ok(()) => done.push(format!("container {}: its addresses and ports are free", attachment.owner)),
             Err(error) => first_error = first_error.and(Err(error)),

@@ -208,6 +208,32 @@ fn what_a_container_had_that_nobody_deletes_any_more_is_free_again() {
 }
 
 #[test]
+fn a_container_that_cannot_be_looked_at_is_named() {
+    on_a_host(|host| {
+        let container = Connected::started(host, &bridged(&["8080:80"]));
+        let folder = Path::new(STORE).join("attachments");
+        let record = fs::read_dir(&folder).expect("records").flatten().next().expect("a record").path();
+        let text = fs::read_to_string(&record).expect("a record");
+        // A name that no folder can have.
+        let name = "x".repeat(300);
+        let path = container.state_folder().join(&container.id).display().to_string();
+        fs::write(&record, text.replace(&path, &format!("/run/{name}"))).expect("a record");
+        let key = record.file_name().expect("a name").to_string_lossy().into_owned();
+        let said = format!("attachment {key}: stat of /run/{name}: ");
+        let mend = || container.finish(host.runtime.command().args(["net", "gc"]));
+        let mended = mend();
+        let lines = mended.error_lines();
+        assert!(mended.code == 1 && lines.len() == 1, "{mended:?}");
+        assert!(lines[0].starts_with(&format!("pillbox: {said}")), "{mended:?}");
+        let checked = container.finish(host.runtime.command().args(["net", "check"]));
+        assert!(checked.code == 1 && checked.stdout.starts_with(&said), "{checked:?}");
+        fs::write(&record, text).expect("a record");
+        assert_eq!(mend().code, 0);
+        container.remove();
+    });
+}
+
+#[test]
 fn a_network_that_was_not_made_completely_is_finished_or_gone() {
     on_a_host(|host| {
         let nothing = Inventory::take();
