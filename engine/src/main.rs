@@ -43,6 +43,9 @@ fn main() -> ExitCode {
     if monitor::is_called(program.as_deref()) {
         return ExitCode::from(monitor::main(arguments.into_iter()));
     }
+    // What the caller has open is not for processes that stay: a lock would be held, and a pipe have no end, as long as a container runs.
+    // Kernels before 5.11 cannot; there it stays as it was.
+    let _ = pillbox_init::sys::close_on_exec_from(3);
     if api::is_called(program.as_deref()) {
         arguments = api::as_command(arguments);
     }

@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Room, finish};
+use crate::rootless::{open_way_out, room_with_ranges};
 
 const RUN: [&str; 10] = ["run", "--rm", "--network", "none", "-i", "-u", "1000", "./rootfs", "sh", "-c"];
 
@@ -127,4 +130,56 @@ fn signals_reach_a_program_that_writes_to_a_file() {
     assert_eq!(fs::read_to_string(&written).expect("file"), "ready\ngot it\n");
     room.call(&["rm", "-f", "host"]).ok();
     room.assert_gone();
+}
+
+/// A lock that a caller's descriptor holds is free, a pipe of his ends, and a file system of his can be unmounted as soon as box has
+/// returned, whoever of box's is still there.
+#[test]
+fn what_the_caller_has_open_stays_his() {
+    for room in [Room::new(), room_with_ranges()] {
+        let Some(room) = room.filter(|_| open_way_out()) else { return };
+        room.give_rootfs();
+        room.call(&["network", "create", "inner"]).ok();
+        let rootfs = room.rootfs().display().to_string();
+        let called = |flags: &[&str], network: &str, script: &str| {
+            let arguments = [&["run"], flags, &["--network", network, &rootfs, "sh", "-c", script]].concat();
+            let lock = room.folder.join("lock");
+            let elsewhere = room.folder.join("elsewhere");
+            fs::create_dir_all(&elsewhere).expect("folder");
+            // The rest of the shell's descriptors closes when it ends.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "cd \"$2\" && exec 7>\"$1\" && flock 7 && shift 2 && exec \"$@\"", "sh"]);
+            let command = room.command(&arguments);
+            shell.arg(&lock).arg(&elsewhere).arg(command.get_program()).args(command.get_args());
+            for (name, value) in command.get_envs() {
+                shell.env(name, value.expect("a value"));
+            }
+            let output = finish(shell.current_dir(&room.folder).stdin(Stdio::null()));
+            let file = File::open(&lock).expect("lock");
+            assert!(
+                flock(&file, FlockOperation::NonBlockingLockShared).is_ok(),
+                "{flags:?}: the lock is held"
+            );
+            assert_eq!(staying_in(&elsewhere), Vec::<PathBuf>::new(), "{flags:?}");
+            output.exits(0);
+        };
+        // Enough that it is still being deleted.
+        called(
+            &["--rm"],
+            "none",
+            "mkdir /tmp/d; cd /tmp/d; i=0; while [ $((i += 1)) -le 20000 ]; do : >$i; done",
+        );
+        called(&["-d", "--name", "plain"], "none", "sleep 100");
+        called(&["-d", "--name", "published", "-p", "127.0.0.1:8099:80"], "inner", "sleep 100");
+        room.call(&["rm", "-f", "plain", "published"]).exits(0);
+        room.call(&["network", "rm", "inner"]).ok();
+        room.assert_gone();
+    }
+}
+
+/// The working folders of processes that are in this folder.
+fn staying_in(folder: &Path) -> Vec<PathBuf> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let folders = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+    folders.filter(|place| place.starts_with(folder)).collect()
 }

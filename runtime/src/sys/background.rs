@@ -1,12 +1,14 @@
 //! Work that this process's caller need not wait for.
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall1, syscall3, syscall5};
 
 use super::errno;
 
-/// Does `work` in a copy of this process, which closes stdin, stdout and stderr first, so that nothing waits
-/// for it or for the end of those. This process goes on at once, and should end without collecting it.
+/// Does `work` in a copy of this process, which first closes all that is open and goes to `/`: nobody waits for it, nor
+/// for an end of its streams, for a lock, or for the folder's file system. `work` must bring no descriptor and no
+/// relative path. This process goes on at once, and should end without collecting it.
 ///
 /// # Errors
 /// [`Errno::BUSY`] if this process has other threads, whose locks the copy would keep; those of fork(2). Then
@@ -24,11 +26,23 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
     if child != 0 {
         return Ok(());
     }
-    // SAFETY: nothing in the copy reads or writes its standard streams.
-    let _ = unsafe { syscall3(Sysno::close_range, 0, 2, 0) };
+    // SAFETY: the copy ends below without dropping what owns a descriptor here, and `work` brings none. Before Linux 5.9 they stay open.
+    let _ = unsafe { syscall3(Sysno::close_range, 0, u32::MAX as usize, 0) };
+    open_nothing();
+    // The root of all paths can be entered by everybody who has it.
+    let _ = rustix::process::chdir("/");
     work();
     loop {
         // SAFETY: it ends the copy, whose memory nobody else sees.
         let _ = unsafe { syscall1(Sysno::exit_group, 0) };
+    }
+}
+
+/// Puts /dev/null onto the standard streams: what is opened next would be taken for one of them by programs that are started.
+fn open_nothing() {
+    for _ in 0..3 {
+        if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+            std::mem::forget(null);
+        }
     }
 }
