@@ -1,7 +1,8 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::options::Options;
+use super::options::{Options, Restart};
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
 use crate::store::{
@@ -103,8 +104,8 @@ impl Exit {
 const PROGRESS: &str = "progress.json";
 const STOPPED: &str = "stopped";
 
-/// In that file, if it was not killed.
-const ASKED: &[u8] = b"asked";
+/// Beside that, if it was not killed.
+const ASKED: &str = "asked";
 
 impl ContainerRecord {
     /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.
@@ -210,13 +211,13 @@ impl Progress {
 
     fn write_over(&self, folder: &ContainerFolder) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
-        let mut file = std::fs::File::options().write(true).open(folder.path().join(PROGRESS))?;
+        let mut file = File::options().write(true).open(folder.path().join(PROGRESS))?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         // What was longer must not show behind it.
         text.resize(text.len().max(length), b' ');
         file.write_all(&text)?;
         // As if it had been replaced: the folder's time tells whether something has changed.
-        std::fs::File::open(folder.path())?.set_modified(SystemTime::now())
+        File::open(folder.path())?.set_modified(SystemTime::now())
     }
 
     /// Reads it; of a container that was never started there is nothing.
@@ -228,31 +229,52 @@ impl Progress {
     }
 }
 
-/// Notes that its user has stopped it, or wants it to run: one that was stopped is not started again by itself.
+/// How its user brings a container to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// By asking it to end: that is told with its end.
+    Asked,
+    /// By a signal that ends it.
+    Killed,
+}
+
+/// Notes that its user has stopped it: it is not started again by itself. The files that say so are empty, for a name there is mostly
+/// room on a full disk.
+///
+/// # Errors
+/// The disk did not take it, and it would be started again.
+pub fn note_stopped(folder: &ContainerFolder, restart: Restart, how: Stopping) -> Result<()> {
+    let make = |name: &str| File::create(folder.path().join(name)).map(drop);
+    let noted = make(STOPPED).or_else(|error| match restart {
+        Restart::No if folder.path().exists() => Ok(()),
+        _ => Err(error).context(|| folder.path().join(STOPPED).display().to_string()),
+    });
+    // What cannot be told keeps nobody from ending it.
+    let _ = match how {
+        Stopping::Asked => make(ASKED),
+        Stopping::Killed => std::fs::remove_file(folder.path().join(ASKED)),
+    };
+    noted
+}
+
+/// Notes that its user wants it to run.
 ///
 /// # Errors
 /// The disk did not take it.
-pub fn set_stopped(folder: &ContainerFolder, is_stopped: bool) -> Result<()> {
-    let path = folder.path().join(STOPPED);
-    let done = match is_stopped {
-        true => std::fs::File::create(&path).map(drop),
-        false => std::fs::remove_file(&path),
-    };
-    match done {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done.context(|| path.display().to_string()),
+pub fn forget_stopped(folder: &ContainerFolder) -> Result<()> {
+    for name in [ASKED, STOPPED] {
+        let path = folder.path().join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => done.context(|| path.display().to_string())?,
+        }
     }
-}
-
-/// The same, by asking it to end: that is told with its end.
-pub fn set_asked_to_stop(folder: &ContainerFolder) -> Result<()> {
-    let path = folder.path().join(STOPPED);
-    std::fs::write(&path, ASKED).context(|| path.display().to_string())
+    Ok(())
 }
 
 /// Whether it was asked to end.
 pub fn was_asked_to_stop(folder: &ContainerFolder) -> bool {
-    std::fs::read(folder.path().join(STOPPED)).is_ok_and(|text| text == ASKED)
+    folder.path().join(ASKED).exists()
 }
 
 /// Whether its user has stopped it.

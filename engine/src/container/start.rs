@@ -13,7 +13,7 @@ use super::monitor::{connect, start_monitor};
 use super::options::Streams;
 use super::overlay::Overlay;
 use super::own::{HANDOVER, Own};
-use super::record::{ContainerRecord, Exit, Progress, set_asked_to_stop, set_stopped};
+use super::record::{ContainerRecord, Exit, Progress, Stopping, forget_stopped, note_stopped};
 use super::root::RootFolders;
 use super::status::{Status, is_held, open, open_running, unless_ended};
 use super::sweep::sweep_one;
@@ -50,7 +50,7 @@ pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Re
 
 /// It was not stopped, has not been started again, and is not mounted any more.
 fn begin_anew(store: &Store, own: &Own) -> Result<()> {
-    set_stopped(&own.folder, false)?;
+    forget_stopped(&own.folder)?;
     let progress = Progress::read(&own.folder)?;
     if progress.exit.is_some() {
         // The monitor would have nobody to tell what it waits for.
@@ -179,7 +179,7 @@ pub fn stop(
     notice: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
-    set_asked_to_stop(folder)?;
+    note_stopped(folder, record.options.restart, Stopping::Asked)?;
     let Some(container) = begun(store, folder)? else { return Ok(()) };
     let monitor = connect(store, &folder.id)?;
     let signal = match signal {
@@ -314,7 +314,7 @@ pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result
     let container = open_running(store, folder)?;
     let record = ContainerRecord::of(folder)?;
     if signal == Signal::KILL || signal == stop_signal(&record)? {
-        set_stopped(folder, true)?;
+        note_stopped(folder, record.options.restart, Stopping::Killed)?;
     }
     note(store, &record, &Happening::Kill(signal.as_raw()));
     unless_ended(store, folder, container.kill(signal))
@@ -325,11 +325,12 @@ pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result
 /// # Errors
 /// It could not be ended.
 pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
-    set_stopped(folder, true)?;
-    let monitor = connect(store, &folder.id)?;
-    let began = Instant::now();
     // One whose record is broken has no name to be told by.
     let mut record = ContainerRecord::read(folder).ok().flatten();
+    let restart = record.as_ref().map(|record| record.options.restart).unwrap_or_default();
+    note_stopped(folder, restart, Stopping::Killed)?;
+    let monitor = connect(store, &folder.id)?;
+    let began = Instant::now();
     // It may be about to begin.
     while let Some(container) = open(store, &folder.id)? {
         if let Some(record) = record.take() {

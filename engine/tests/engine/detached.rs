@@ -489,6 +489,7 @@ fn a_full_disk_stops_the_log_alone() {
     mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small);
     assert!(mount.status().expect("mount").success());
     let script = "yes 0123456789 | head -c 8000000; exit 6";
+    room.start(&["--name", "quiet", "--restart", "always"], &["sleep", "1000"]);
     room.start(&["--name", "loud"], &["sh", "-c", script]);
     assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
     assert_eq!(room.state("loud"), "exited");
@@ -499,7 +500,10 @@ fn a_full_disk_stops_the_log_alone() {
         .fails(125, "no space left on device");
     let logged = room.call(&["logs", "loud"]).exits(0);
     assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
-    room.call(&["rm", "loud"]).ok();
+    // A container can be stopped there, and stays so.
+    room.call(&["stop", "-t", "0", "quiet"]).ok();
+    assert_eq!(room.state("quiet"), "exited");
+    room.call(&["rm", "loud", "quiet"]).ok();
     room.run(&[], &["true"]).ok();
     drop(rest);
     let unmounted = std::process::Command::new("umount").arg(&small).status();
