@@ -135,7 +135,7 @@ pub fn start(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     };
     let connection = exchange.connection();
     let rest = exchange.hijack(form.name())?;
-    let mut client = Attached::new(connection, rest, form, shown, true);
+    let mut client = Attached::new(connection, rest, form, shown);
     let status = match begun {
         Ok(session) => session.finish(Some(&mut client))?,
         // Clients learn this from what they see.

@@ -76,20 +76,13 @@ pub struct Attached<'c> {
     form: Form,
     frames: Frames,
     shown: Shown,
-    ends_input: bool,
     is_gone: bool,
 }
 
 impl<'c> Attached<'c> {
     /// A client whose connection was hijacked; `begun` is what had come of it.
-    pub fn new(
-        connection: &'c UnixStream,
-        begun: Vec<u8>,
-        form: Form,
-        shown: Shown,
-        ends_input: bool,
-    ) -> Attached<'c> {
-        Attached { connection, begun, form, frames: Frames::default(), shown, ends_input, is_gone: false }
+    pub fn new(connection: &'c UnixStream, begun: Vec<u8>, form: Form, shown: Shown) -> Attached<'c> {
+        Attached { connection, begun, form, frames: Frames::default(), shown, is_gone: false }
     }
 
     /// What has come of the connection.
@@ -160,9 +153,5 @@ impl Caller for Attached<'_> {
 
     fn lifeline(&self) -> Option<BorrowedFd<'_>> {
         Some(self.connection.as_fd())
-    }
-
-    fn ends_input(&self) -> bool {
-        self.ends_input
     }
 }

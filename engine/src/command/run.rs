@@ -83,6 +83,8 @@ fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>
     if !detached {
         check_terminal(&wanted.options)?;
     }
+    // Nobody is attached whose end would be that of its stdin.
+    wanted.options.keeps_stdin = detached && wanted.options.streams.interactive;
     let store = Timeline::measure(timeline, "store", || global.store())?;
     Timeline::measure(timeline, "image", || provide(&store, wanted.image(), arguments))?;
     // Whoever is on a network with a name is announced there, which is its monitor's work. Without one nobody can let go.

@@ -47,13 +47,16 @@ pub struct Wants {
     pub stderr: bool,
     /// To let it read what box reads, but for these keys.
     pub input: Option<DetachKeys>,
+    /// Whether its stdin ends with what is read.
+    pub ends_input: bool,
     /// Whether the program has a terminal.
     pub terminal: bool,
 }
 
 impl Wants {
     /// To know when it has started, or ended.
-    pub const NOTHING: Wants = Wants { stdout: false, stderr: false, input: None, terminal: false };
+    pub const NOTHING: Wants =
+        Wants { stdout: false, stderr: false, input: None, ends_input: false, terminal: false };
 }
 
 /// What becomes of the signals that box gets; without it they are for box itself. It does not go by the monitor, where it would
@@ -110,11 +113,6 @@ pub trait Caller {
     /// What shows that he has gone, if he can be gone while box is still there.
     fn lifeline(&self) -> Option<BorrowedFd<'_>> {
         None
-    }
-
-    /// Whether the program's stdin ends when he has no more to say.
-    fn ends_input(&self) -> bool {
-        true
     }
 }
 
@@ -317,7 +315,7 @@ impl Session<'_> {
         };
         if length == 0 {
             self.reads = false;
-            if self.caller.ends_input() {
+            if self.wants.ends_input {
                 self.say(&encode(Kind::InputEnd, b""));
             }
             return Ok(false);

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::attach::{Attaching, Outcome, Until, Wants, attach};
 use super::event::{Happening, note};
 use super::monitor::{connect, start_monitor};
-use super::options::Streams;
+use super::options::Options;
 use super::overlay::Overlay;
 use super::own::{HANDOVER, Own};
 use super::record::{ContainerRecord, Exit, Progress, Stopping, forget_stopped, note_stopped};
@@ -73,7 +73,7 @@ pub fn start_attached(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     begin_anew(store, &own)?;
-    let (wants, id) = (attaching.wants(own.record.options.streams), own.folder.id.clone());
+    let (wants, id) = (attaching.wants(&own.record.options), own.folder.id.clone());
     let stream = start_monitor(store, own)?;
     let pass_on = |signal| send(store, &id, signal);
     finish(attach(&stream, wants, attaching.signals.then_some(&pass_on), true, Until::Ended, warn)?)
@@ -91,19 +91,21 @@ pub fn attach_to(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     let stream = connect(store, &folder.id)?.ok_or_else(|| not_running(store, folder, record))?;
-    let wants = attaching.wants(record.options.streams);
+    let wants = attaching.wants(&record.options);
     let pass_on = |signal| send(store, &folder.id, signal);
     finish(attach(&stream, wants, attaching.signals.then_some(&pass_on), false, Until::Ended, warn)?)
 }
 
 impl Attaching {
-    /// Of a program with these streams.
-    fn wants(&self, streams: Streams) -> Wants {
+    /// Of a program with these options.
+    fn wants(&self, options: &Options) -> Wants {
+        let streams = options.streams;
         let Attaching { stdin, stdout, stderr, signals: _, keys } = self;
         Wants {
             stdout: *stdout,
             stderr: *stderr,
             input: (*stdin && streams.interactive).then(|| keys.clone()),
+            ends_input: !options.keeps_stdin,
             terminal: streams.terminal,
         }
     }

@@ -338,10 +338,11 @@ fn the_log_rotates() {
 #[test]
 fn attaching() {
     let Some(room) = Room::new() else { return };
-    room.start(
-        &["-i", "--name", "echo"],
-        &["sh", "-c", "while read line; do echo got $line; done; echo end; exit 4"],
-    );
+    // That of run -d would stay open.
+    let script = "while read line; do echo got $line; done; echo end; exit 4";
+    let create = ["create", "-i", "--name", "echo", "--network", "none", "./rootfs", "sh", "-c", script];
+    room.call(&create).exits(0);
+    room.call(&["start", "echo"]).ok();
     let mut child =
         room.command(&["attach", "echo"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("box");
     let mut stdin = child.stdin.take().expect("stdin");

@@ -56,6 +56,7 @@ fn serve(
         stdout: stream && shown.stdout,
         stderr: stream && shown.stderr,
         input: (stream && query.is_set("stdin") && streams.interactive).then_some(keys),
+        ends_input: !record.options.keeps_stdin,
         terminal: streams.terminal,
     };
     let output = wants.stdout || wants.stderr;
@@ -73,8 +74,7 @@ fn serve(
     if logs {
         send_log(&daemon.store, folder, record, (shown, until), form, connection)?;
     }
-    let ends_input = !record.options.keeps_stdin;
-    let mut attached = Attached::new(connection, begun, form, shown, ends_input);
+    let mut attached = Attached::new(connection, begun, form, shown);
     if let Some(monitor) = monitor.map(|monitor| monitor.reach(folder, connection)).transpose()?.flatten() {
         // What became of the program is said by `wait`.
         let _ = relay(&monitor, wants, &mut attached);

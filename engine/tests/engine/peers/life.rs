@@ -46,6 +46,8 @@ fn from_creation_to_removal() {
         line("p start -a qq", 8, ""),
         line("p rm qq >/dev/null; p run -d -i --name aa --network none i sh -c 'read line; echo $line' >/dev/null; echo typed | p attach aa 2>/dev/null; p wait aa; p logs aa; p rm aa >/dev/null", 0, "typed\n0\ntyped\n")
             .not("docker", "attach may end before the output is there").not("podman", "older versions print one more line end"),
+        line("p run -d -i --name oo --network none i sh -c 'read a; echo got; read b; echo $a $b' >/dev/null; p inspect -f '{{.Config.OpenStdin}} {{.Config.StdinOnce}}' oo; echo one | p attach oo >/dev/null 2>&1 & till 'p logs oo | grep -q got'; echo two | p attach oo >/dev/null 2>&1; p wait oo; p logs oo; wait; p rm oo >/dev/null", 0, "true false\n0\ngot\none two\n")
+            .not("podman", "its attach ends stdin all the same"),
     ];
     compare(LINES);
 }
