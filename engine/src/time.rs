@@ -41,6 +41,12 @@ pub fn http_date(moment: Moment) -> String {
 
 /// The moment that RFC 3339 text names; `None` if it is none since 1970.
 pub fn parse_rfc3339(text: &str) -> Option<Moment> {
+    let (seconds, nanoseconds) = parse_instant(text)?;
+    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
+}
+
+/// The same as seconds since 1970, or before, and nanoseconds.
+fn parse_instant(text: &str) -> Option<(i64, u64)> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
@@ -53,19 +59,23 @@ pub fn parse_rfc3339(text: &str) -> Option<Moment> {
     let ahead = match zone {
         "Z" | "z" => 0,
         zone => {
-            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
+            let (hours, minutes) =
+                (zone.get(1..3)?.parse::<i64>().ok()?, zone.get(4..6)?.parse::<i64>().ok()?);
+            let minutes = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?;
             if zone.starts_with('-') { -minutes } else { minutes }
         }
     };
     let is_possible =
         (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-    let days = is_possible.then(|| days(year, month, day))??;
-    let seconds = i64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()? - ahead * 60;
-    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
+    let since = is_possible.then(|| days(year, month, day))?;
+    // The next month's first day is none of this one.
+    let is_there = day <= 28 || since < days(year + month / 12, month % 12 + 1, 1);
+    let time = i64::try_from(hour * 3600 + minute * 60 + second).ok()?;
+    is_there.then_some((since * 86_400 + time - ahead * 60, nanoseconds))
 }
 
-/// The moment of a date in one of Docker's forms; `None` if it is none since 1970. Without a time it begins there, without minutes or seconds
-/// they are zero, and without a zone it is that of this place.
+/// The moment of a date in one of Docker's forms; `None` if it is no date. Without a time it begins there, without minutes or seconds
+/// they are zero, and without a zone it is that of this place. One before the first moment is that one, and one after the last that.
 pub fn parse_date(text: &str) -> Option<Moment> {
     parse_date_at(text, offset_here)
 }
@@ -84,15 +94,14 @@ fn parse_date_at(text: &str, offset: impl Fn(i64) -> i64) -> Option<Moment> {
             _ => time.to_string(),
         },
     };
-    if !zone.is_empty() {
-        return parse_rfc3339(&format!("{date}T{time}{zone}"));
-    }
-    let Moment(here) = parse_rfc3339(&format!("{date}T{time}Z"))?;
-    let seconds = i64::try_from(here / 1_000_000_000).ok()?;
+    let zone_or_utc = if zone.is_empty() { "Z" } else { zone };
+    let (seconds, nanoseconds) = parse_instant(&format!("{date}T{time}{zone_or_utc}"))?;
     // The difference at this moment, and not at the one of that name in another zone.
-    let ahead = offset(seconds - offset(seconds));
-    let since = i64::try_from(here).ok()?.checked_sub(ahead.checked_mul(1_000_000_000)?)?;
-    u64::try_from(since).ok().map(Moment)
+    let ahead = if zone.is_empty() { offset(seconds - offset(seconds)) } else { 0 };
+    Some(match u64::try_from(seconds - ahead) {
+        Ok(seconds) => Moment(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)),
+        Err(_) => Moment(0),
+    })
 }
 
 /// By how many seconds the clocks of this place are ahead, as `TZ` or /etc/localtime tells; nobody's word is UTC.
@@ -118,11 +127,12 @@ pub fn parse_http(text: &str) -> Option<SystemTime> {
 
 /// The number of days from 1970 to a day in the Gregorian calendar. Years begin in March meanwhile, so that the day that may be missing
 /// is the last one.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+fn days(year: u64, month: u64, day: u64) -> i64 {
+    let (year, month, day) = (year.cast_signed(), month.cast_signed(), day.cast_signed());
+    let year = if month <= 2 { year - 1 } else { year };
     let month = if month > 2 { month - 3 } else { month + 9 };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    days.checked_sub(719_468)
+    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    365 * year + leaps + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
 #[cfg(test)]
@@ -140,10 +150,19 @@ mod tests {
         assert_eq!(of("2000-01-02T03:04:05.5"), Some(946_771_200 + 3845));
         assert_eq!(of("2000-01-02T03:04-01:00"), Some(946_771_200 + 4 * 3600 + 240));
         for wrong in
-            ["2000-01", "2000-01-02 03:04", "2000-01-02T", "2000-01-02T3", "2000-13-02", "1970-01-01"]
+            ["2000-01", "2000-01-02 03:04", "2000-01-02T", "2000-01-02T3", "2000-13-02", "2000-02-30"]
         {
             assert_eq!(of(wrong), None, "{wrong}");
         }
+        for wrong in ["2001-02-29", "2000-04-31", "2000-12-32", "2000-01-02T03:04:05+24:00"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        assert_eq!(of("2000-02-29Z"), Some(951_782_400));
+        // What lies beyond.
+        assert_eq!(
+            (of("1970-01-01"), of("0000-01-01"), of("9999-12-31")),
+            (Some(0), Some(0), Some(u64::MAX / 1_000_000_000))
+        );
         // Clocks are put forward meanwhile.
         let offset = |seconds: i64| if seconds < 946_771_200 { 0 } else { 3600 };
         let of = |text| parse_date_at(text, offset).map(|Moment(moment)| moment / 1_000_000_000);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::filter::Filters;
 use super::format::Format;
-use super::moment::parse_moment;
+use super::moment::moment_of;
 use super::stdout::print_while_read;
 use super::{Arguments, Command, Flag, Global};
 use crate::error::Result;
@@ -41,8 +41,7 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let filters =
         Filters::parse(arguments, &["type", "event", "container", "image", "volume", "network", "label"])?;
-    let since = arguments.text("since")?.map(|text| parse_moment("--since ", text)).transpose()?;
-    let until = arguments.text("until")?.map(|text| parse_moment("--until ", text)).transpose()?;
+    let (since, until) = (moment_of(arguments, "since")?, moment_of(arguments, "until")?);
     let store = global.store()?;
     let mut reader = store.events().watch(since, until)?;
     while let Some(events) = reader.next_events()? {

@@ -1,6 +1,6 @@
 //! logs: what a container has written.
 
-use super::moment::parse_moment;
+use super::moment::moment_of;
 use super::stdout::write_while_read;
 use super::{Arguments, Command, Flag, Global};
 use crate::container::ContainerRecord;
@@ -35,9 +35,9 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let record = ContainerRecord::of(&folder)?;
-    let moment_of =
-        |flag: &str| arguments.text(flag)?.map(|text| parse_moment(&format!("--{flag} "), text)).transpose();
-    let (since, until) = (moment_of("since")?, moment_of("until")?);
+    let (since, until) = (moment_of(arguments, "since")?, moment_of(arguments, "until")?);
+    // As Docker has it.
+    let until = until.filter(|until| until.0 > 0);
     let tail = match arguments.text("tail")? {
         None | Some("all" | "-1") => since.map_or(Tail::All, Tail::Since),
         Some(text) => {

@@ -50,7 +50,7 @@ pub fn parse_processors(flag: &str, text: &str) -> Result<u64> {
 }
 
 /// A hundred years: no sum with a time of today overflows, in whatever unit the kernel counts.
-const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+pub const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Reads a time: `90`, `90s`, `1m30s`, `250ms`; at most a hundred years.
 ///

@@ -114,7 +114,9 @@ fn from_one_moment_to_another() {
         assert_eq!(room.call(&["logs", "--until", times[0], "slow"]).ok(), "one\n", "{driver}");
         // Nothing that comes is older than that.
         assert_eq!(room.call(&["logs", "-f", "--until", times[0], "slow"]).ok(), "one\n", "{driver}");
-        assert_eq!(room.call(&["logs", "--since", "1h", "slow"]).ok(), "one\ntwo\n", "{driver}");
+        for since in ["1h", "0", "", "1900-01-01"] {
+            assert_eq!(room.call(&["logs", "--since", since, "slow"]).ok(), "one\ntwo\n", "{driver} {since}");
+        }
         room.call(&["logs", "--since", "yesterday", "slow"]).fails(125, "--since yesterday: must be");
         room.call(&["rm", "-f", "slow"]).ok();
     }

@@ -100,9 +100,12 @@ pub fn moment(text: Option<&str>) -> Outcome<Option<Moment>> {
     }
     let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
     let nanoseconds = format!("{rest:0<9}").get(..9).and_then(|digits| digits.parse::<u64>().ok());
-    let seconds = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
-    match seconds.zip(nanoseconds).and_then(|(seconds, nanoseconds)| seconds.checked_add(nanoseconds)) {
-        Some(moment) => Ok(Some(Moment(moment))),
+    match seconds.parse::<i64>().ok().zip(nanoseconds) {
+        // Nothing is older than the first moment.
+        Some((..0, _)) => Ok(Some(Moment(0))),
+        Some((seconds, nanoseconds)) => {
+            Ok(Some(Moment(Moment::of_seconds(seconds).0.saturating_add(nanoseconds))))
+        }
         None => Err(Fault::invalid(format!("invalid value for time: {text:?}"))),
     }
 }
@@ -152,7 +155,8 @@ mod tests {
         assert_eq!((of("1795898039"), of("1.5"), of("0")), (1_795_898_039_000_000_000, 1_500_000_000, 0));
         assert_eq!(of("1.000000001"), 1_000_000_001);
         assert_eq!(of("1970-01-02Z"), 86_400_000_000_000);
-        for wrong in ["x", "-1", "1.x", "99999999999999999999"] {
+        assert_eq!((of("-2208988800.000000000"), of("99999999999")), (0, u64::MAX));
+        for wrong in ["x", "-", "1.x", "99999999999999999999"] {
             assert!(moment(Some(wrong)).is_err(), "{wrong}");
         }
     }
