@@ -79,6 +79,10 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
+    /// Nothing of it has been read yet.
+    ///
+    /// # Errors
+    /// The disk did not take it.
     pub fn begin(store: &Store, stream: &'a mut (dyn Read + Send)) -> Result<Kept<'a>> {
         Ok(Kept { stream, blob: store.blobs().begin_batch()?.begin()?, beginning: Vec::new() })
     }

@@ -78,7 +78,10 @@ fn open_blob(folder: &Path, descriptor: &Descriptor) -> Result<File> {
 }
 
 /// A layout may be somebody else's: what is no file is not opened, and links are not followed.
-fn open_file(path: &Path) -> Result<File> {
+///
+/// # Errors
+/// It cannot be opened, or is no file.
+pub fn open_file(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(Error::corrupt("it is no file")) }
@@ -94,7 +97,11 @@ fn read_blob(folder: &Path, descriptor: &Descriptor) -> Result<Vec<u8>> {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+/// A document of a layout.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let file = open_file(path).context(|| path.display().to_string())?;
     file.take(DOCUMENT_MAX + 1).read_to_end(&mut text).context(|| path.display().to_string())?;

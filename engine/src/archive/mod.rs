@@ -12,8 +12,8 @@ mod save;
 
 pub use assemble::{layer as layer_descriptor, manifest as write_manifest};
 pub use commit::{KeptLayer, descriptors};
-pub use import::{Imported, import};
-pub use layout::{import_layout, is_layout};
+pub use import::{Imported, Kept, import};
+pub use layout::{import_layout, is_layout, open_file, read_bounded};
 pub use load::load;
 pub use rootfs::import_rootfs;
 pub use save::save;

@@ -7,6 +7,7 @@
 //! ```text
 //! syntax    lines, words, instructions, each with the lines that it stands on
 //! graph     what the target needs: stages and steps, everything expanded; pure
+//! cache     what was made elsewhere, found by keys that hold there as well
 //! content   digests of files, whatever their times
 //! execute   stages side by side; a step is looked up by its key, or done and remembered
 //! export    an image of the target's layers
@@ -15,6 +16,7 @@
 //! A step's layer is synced and named as soon as it is made, and a record says which key has led to it: whoever is killed, the next build
 //! goes on behind the last step that was complete.
 
+mod cache;
 mod content;
 mod context;
 mod event;
@@ -30,6 +32,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+pub use cache::{CacheMode, CacheTarget, Caches, LayoutShelf, RegistryShelf, Shelf, image_or_registry};
 pub use context::{NAMES, unpack as unpack_context};
 pub use event::{Ending, Event, Sink, Stream};
 pub use execute::RunFolder;
@@ -43,9 +46,11 @@ pub use options::{
 pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;
 
+use cache::Imports;
 use context::{Context, Found};
 use event::Progress;
 use execute::Work;
+use export::{Entries, export_cache};
 use fault::{Fault, Outcome, Span};
 use graph::{BaseImage, Graph, Images, Wishes, compile};
 
@@ -115,16 +120,46 @@ pub fn build(
     for (name, path) in &options.contexts {
         named.insert(name.clone(), Context::named(store, path)?);
     }
-    let completed =
-        Work::run(store, &graph, (&context, &named), options, &progress, cancellation).map_err(fail)?;
+    let platform = options.platform.clone().unwrap_or_else(Platform::of_machine);
+    let imports = Imports::read(&options.caches, &platform, &progress);
+    let completed = Work::run(store, &graph, (&context, &named), &imports, options, &progress, cancellation)
+        .map_err(fail)?;
     let is_new = completed.is_new;
+    let entries = (!options.caches.targets.is_empty()).then(|| Entries::of(&completed));
     let built =
         output::write(store, &graph, completed, options, &progress).map_err(|error| fail(error.into()))?;
+    if let Some(entries) = &entries {
+        make_caches(store, &graph, (entries, &imports), options, &progress)?;
+    }
     if is_new && store.build_cache().trim()? {
         let removals = store.removals()?;
         removals.collect_all(|| crate::container::ContainerRecord::layers_in_use(store))?;
     }
     Ok(built)
+}
+
+/// Makes the caches that were asked for.
+fn make_caches(
+    store: &Store,
+    graph: &Graph,
+    made: (&Entries, &Imports),
+    options: &BuildOptions,
+    progress: &Progress<'_>,
+) -> Result<()> {
+    for target in &options.caches.targets {
+        let name = target.shelf.name();
+        let vertex = progress.begin(format!("exporting cache to {name}"));
+        let exported = vertex.run(|vertex| {
+            let manifest = export_cache(store, graph, made, target)?;
+            vertex.note(format!("writing cache manifest {}", manifest.digest));
+            Ok::<_, Error>(())
+        });
+        match exported {
+            Err(error) if target.ignores_errors => progress.warn(format!("--cache-to {name}: {error}")),
+            exported => exported.map_err(|error| error.context(format!("--cache-to {name}")))?,
+        }
+    }
+    Ok(())
 }
 
 fn plan(
@@ -163,7 +198,9 @@ fn plan(
     for (span, text) in graph.stages.iter().flatten().flat_map(|stage| &stage.warnings) {
         progress.warn(format!("{}:{}: {text}", found.name, span.first));
     }
-    for name in wishes.arguments.keys().filter(|name| !graph.has_argument(name)) {
+    // Some are for the builder itself.
+    let unknown = |name: &&String| !graph.has_argument(name) && !name.starts_with("BUILDKIT_");
+    for name in wishes.arguments.keys().filter(unknown) {
         progress.warn(format!("--build-arg {name}: no ARG of that name was used"));
     }
     Ok(graph)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cache::Caches;
 use super::graph::EPOCH;
 use crate::container::{Options as ContainerOptions, kill_step};
 use crate::error::{Error, Result};
@@ -176,6 +177,8 @@ pub struct BuildOptions {
     pub platform: Option<Platform>,
     /// Whether what was made before is used.
     pub caching: Caching,
+    /// Caches elsewhere.
+    pub caches: Caches,
     /// Secrets by their names.
     pub secrets: BTreeMap<String, Secret>,
     /// Sockets of SSH agents by their names.

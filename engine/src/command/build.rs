@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::build_cache::{CacheName, CacheWish, caches, parse_sources, parse_target};
 use super::build_output::{parse_output, parse_secret, parse_ssh};
 use super::build_progress::{Printer, Style};
 use super::container_flags::{LIMIT_FLAGS, labels};
@@ -12,8 +14,8 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::build::{
-    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH, Entitlements,
-    Failure, Output, Provided, Provider, StoreImages, build as build_image, parse_epoch,
+    BuildOptions, Caches, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH,
+    Entitlements, Failure, Output, Provided, Provider, StoreImages, build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
@@ -73,6 +75,18 @@ const FLAGS: &[Flag] = &[
     switch("quiet", Some('q'), "print the image's id alone"),
     switch("no-cache", None, "do every step anew"),
     valued("no-cache-filter", None, "STAGE", "do every step of a stage anew"),
+    valued(
+        "cache-from",
+        None,
+        "NAME|type=…",
+        "a cache to go on from: registry or local; may be given several times",
+    ),
+    valued(
+        "cache-to",
+        None,
+        "NAME|type=…",
+        "where to put a cache: inline, registry or local; mode=max has all stages",
+    ),
     switch("pull", None, "pull images even if they are here"),
     switch("load", None, "the image goes into the store (as always)"),
     switch("rm", None, "containers of steps are removed (as always)"),
@@ -81,7 +95,8 @@ const FLAGS: &[Flag] = &[
 
 fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let operand = arguments.operand(0)?.unwrap_or(".");
-    let options = options(arguments)?;
+    let mut options = options(arguments)?;
+    let (cache_sources, cache_targets) = cache_names(arguments)?;
     let progress = arguments.text("progress")?.unwrap_or("auto");
     let style = Style::parse(progress)?;
     let style = if arguments.is_set("quiet") { Style::Quiet } else { style };
@@ -94,6 +109,8 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         is_pulled: arguments.is_set("pull"),
         access: access(arguments)?,
     };
+    let cache_access = Arc::new(access(arguments)?);
+    options.caches = caches(&store, &cache_access, cache_sources, cache_targets)?;
     let printer = Printer::new(style);
     let mut images = ShownImages { images, style, printer: &printer };
     let cancellation = Cancellation::default();
@@ -121,6 +138,24 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     Ok(0)
 }
+
+/// `--cache-from` and `--cache-to`.
+fn cache_names(arguments: &Arguments) -> Result<(Vec<CacheName>, Vec<CacheWish>)> {
+    let mut sources = Vec::new();
+    for text in arguments.texts("cache-from")? {
+        sources.extend(parse_sources(&text)?);
+    }
+    let targets = arguments.texts("cache-to")?;
+    let mut targets = targets.iter().map(|text| parse_target(text)).collect::<Result<Vec<_>>>()?;
+    let is_inline = |text: &String| text == &format!("{INLINE}=1") || text == &format!("{INLINE}=true");
+    if arguments.texts("build-arg")?.iter().any(is_inline) {
+        targets.push(parse_target("type=inline")?);
+    }
+    Ok((sources, targets))
+}
+
+/// The argument by which BuildKit puts a cache into the image.
+const INLINE: &str = "BUILDKIT_INLINE_CACHE";
 
 fn options(arguments: &Arguments) -> Result<BuildOptions> {
     let mut given = BTreeMap::new();
@@ -164,6 +199,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         tags,
         platform: platform(arguments)?,
         caching,
+        caches: Caches::default(),
         secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
         keeper: None,

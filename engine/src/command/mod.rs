@@ -4,6 +4,7 @@ mod arguments;
 mod attach;
 mod boot;
 mod build;
+mod build_cache;
 mod build_output;
 mod build_part;
 mod build_progress;

@@ -134,8 +134,6 @@ const OF_NETWORK: &[Refused] = &[
     switch("ingress", "false", SWARM),
 ];
 
-const CACHES: &str =
-    "caches are not exported: the store keeps every step that is complete, and builds go on from there";
 const ATTESTATIONS: &str = "an image has no attestations: --iidfile keeps its id";
 const CHECKS: &str = "there is no linter: --target, and --output type=cacheonly, build without an image";
 
@@ -143,8 +141,6 @@ const OF_BUILD: &[Refused] = &[
     valued("annotation", None, "a manifest has no annotations: --label says it in the image"),
     valued("attest", None, ATTESTATIONS),
     valued("builder", Some("default"), "there are no builders: box builds itself"),
-    valued("cache-from", None, CACHES),
-    valued("cache-to", None, CACHES),
     valued("call", Some("build"), CHECKS),
     switch("check", "false", CHECKS),
     switch("compress", "false", "the context is not sent anywhere"),

@@ -81,6 +81,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
             diff_ids: [below.rootfs.diff_ids, vec![kept.diff_id()]].concat(),
         },
         history: [below.history, vec![history]].concat(),
+        cache: None,
     };
     let image = kept.above(store, id, layers, &config, options.name.as_ref())?;
     let name = options.name.as_ref().map_or_else(String::new, Reference::familiar);

@@ -34,6 +34,9 @@ pub struct Configuration {
     /// How it was made.
     #[serde(skip_serializing_if = "Vec::is_empty", default, deserialize_with = "or_default")]
     pub history: Vec<History>,
+    /// The build cache that is in it: only who looks for one reads it.
+    #[serde(rename = "pillbox.build.cache.v1", skip_serializing_if = "Option::is_none", default)]
+    pub cache: Option<serde_json::Value>,
 }
 
 /// How an image is run, where the command line says nothing else. What it does not say is left out, as builders do.

@@ -7,6 +7,7 @@ mod boxd;
 mod broken;
 mod build;
 mod build_cache;
+mod build_caches;
 mod build_context;
 mod build_limits;
 mod buildkit;

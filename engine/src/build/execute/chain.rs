@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::build::graph::BaseImage;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{ChainId, DiffId, ImageId, LAYERS_MAX};
 use crate::store::{Lock, Store};
@@ -22,12 +23,14 @@ pub struct Chain {
 }
 
 /// What a step came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
     /// When its layer was made.
     pub created: Moment,
     /// Whether it has changed nothing.
     pub is_empty: bool,
+    /// The keys that lead to it.
+    pub keys: Vec<Digest>,
 }
 
 impl Chain {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
 
 use super::Work;
 use super::chain::Chain;
@@ -26,7 +27,7 @@ pub struct Prepared<'w> {
     /// What its files are.
     pub content: Content,
     /// In numbers.
-    owner: Option<(u32, u32)>,
+    pub(super) owner: Option<(u32, u32)>,
     /// Where they come from, if another process reads them.
     place: Option<Place>,
     /// The context, if this process reads them.
@@ -43,6 +44,22 @@ struct Downloaded {
 
 impl Work<'_> {
     pub(super) fn prepare_copy(&self, chain: &Chain, step: &CopyStep) -> Result<Prepared<'_>> {
+        let owner = step
+            .owner
+            .as_deref()
+            .map(|owner| self.owner(chain, owner).map_err(|error| error.context(format!("--chown={owner}"))));
+        let mut prepared = self.gather_copy(step, owner.transpose()?)?;
+        for source in &step.sources {
+            if let CopySource::Url(url) = source {
+                prepared.downloads.push(self.download(url, step.checksum.as_deref())?);
+            }
+        }
+        prepared.content = read(|out| self.compose(step, &prepared, out), &mut std::io::sink())?;
+        Ok(prepared)
+    }
+
+    /// Where its files come from; what they are is still to be looked at.
+    pub(super) fn gather_copy(&self, step: &CopyStep, owner: Option<(u32, u32)>) -> Result<Prepared<'_>> {
         let place = self.place_of(&step.from)?;
         let has_paths_alone = step.sources.iter().all(|source| matches!(source, CopySource::Path(_)));
         if place.is_some() && !has_paths_alone {
@@ -54,30 +71,15 @@ impl Work<'_> {
             .is_none()
             .then(|| self.context_of(&step.from))
             .map(|context| (&context.root, &context.ignored[..]));
-        let owner = step
-            .owner
-            .as_deref()
-            .map(|owner| self.owner(chain, owner).map_err(|error| error.context(format!("--chown={owner}"))));
-        let mut owner = owner.transpose()?;
-        if owner.is_none() && root.is_some() {
-            owner = Some((0, 0));
-        }
-        let mut downloads = Vec::new();
-        for source in &step.sources {
-            if let CopySource::Url(url) = source {
-                downloads.push(self.download(url, step.checksum.as_deref())?);
-            }
-        }
-        let nothing = Content { digest: Digest::of(b""), files: Vec::new() };
-        let mut prepared = Prepared { content: nothing, owner, place, root, downloads };
-        prepared.content = read(|out| self.compose(step, &prepared, out), &mut std::io::sink())?;
-        Ok(prepared)
+        let owner = owner.or(root.map(|_| (0, 0)));
+        let content = Content { digest: Digest::of(b""), files: Vec::new() };
+        Ok(Prepared { content, owner, place, root, downloads: Vec::new() })
     }
 
-    pub(super) fn describe_copy(&self, step: &CopyStep, prepared: &Prepared<'_>, key: &mut Key) {
+    pub(super) fn describe_copy(&self, step: &CopyStep, owner: &impl Serialize, key: &mut Key) {
         key.add("copy");
         key.add(&step.destination);
-        key.add_value(&(prepared.owner, &step.mode, step.link, step.parents));
+        key.add_value(&(owner, &step.mode, step.link, step.parents));
     }
 
     pub(super) fn copy_step(
@@ -136,7 +138,12 @@ impl Work<'_> {
     }
 
     /// Writes the tar of everything that is copied.
-    fn compose(&self, step: &CopyStep, prepared: &Prepared<'_>, out: &mut dyn Write) -> Result<()> {
+    pub(super) fn compose(
+        &self,
+        step: &CopyStep,
+        prepared: &Prepared<'_>,
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let Prepared { owner, place, root, downloads, .. } = prepared;
         let gathering = |sources: Vec<String>, ignored: &[String], unpacks: bool| Gathering {
             sources,

@@ -4,6 +4,8 @@
 mod chain;
 mod copy;
 mod mount;
+mod recall;
+mod recipe;
 mod run;
 mod stage;
 
@@ -13,14 +15,19 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 pub use chain::{Chain, Made};
 pub use mount::RunFolder;
+pub use recipe::{Recipes, recipe_of};
 pub use stage::pack_layer;
 
+use recall::Recall;
+
+use super::cache::{Brought, Imports};
 use super::context::Context;
 use super::event::Progress;
 use super::fault::{Fault, Outcome};
 use super::graph::{Graph, Origin};
 use super::options::{BuildOptions, Cancellation};
 use crate::error::{Error, Kind, Result};
+use crate::image::ChainId;
 use crate::inside::Place;
 use crate::store::{BlobBatch, CompleteBlob, NewLayer, Store};
 use crate::thread::spawn;
@@ -41,6 +48,12 @@ pub struct Work<'a> {
     pub progress: &'a Progress<'a>,
     /// Whether it is to end.
     pub cancellation: &'a Cancellation,
+    /// Caches elsewhere.
+    pub imports: &'a Imports,
+    recipes: Recipes,
+    recall: Recall,
+    /// Layers of those, which are here now.
+    brought: Mutex<BTreeMap<ChainId, Brought>>,
     finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
     changed: Condvar,
     /// Whether a step was done.
@@ -75,6 +88,10 @@ pub struct Completed {
     pub blobs: BlobBatch,
     /// Tars of layers of the target, which are blobs already but for their names.
     pub kept: Vec<CompleteBlob>,
+    /// Keys of steps that hold elsewhere.
+    pub recipes: Recipes,
+    /// Layers of caches.
+    pub brought: BTreeMap<ChainId, Brought>,
 }
 
 impl<'a> Work<'a> {
@@ -86,11 +103,12 @@ impl<'a> Work<'a> {
         store: &'a Store,
         graph: &'a Graph,
         (context, named): (&'a Context, &'a BTreeMap<String, Context>),
+        imports: &'a Imports,
         options: &'a BuildOptions,
         progress: &'a Progress<'a>,
         cancellation: &'a Cancellation,
     ) -> Outcome<Completed> {
-        let work = Work {
+        let mut work = Work {
             store,
             graph,
             context,
@@ -98,6 +116,10 @@ impl<'a> Work<'a> {
             options,
             progress,
             cancellation,
+            imports,
+            recipes: Recipes::new(),
+            recall: Recall::default(),
+            brought: Mutex::default(),
             finished: Mutex::default(),
             changed: Condvar::new(),
             is_new: AtomicBool::new(false),
@@ -105,9 +127,15 @@ impl<'a> Work<'a> {
             kept: Mutex::default(),
             materials: Mutex::default(),
         };
+        if options.caches.are_wanted() {
+            work.recipes = work.find_recipes();
+        }
+        work.recall = work.recall()?;
+        let work = work;
         let failed: Mutex<Option<Fault>> = Mutex::default();
         let needed =
             graph.stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage.as_ref()?)));
+        let needed = needed.filter(|(index, _)| work.recall.is_needed(*index));
         std::thread::scope(|scope| {
             for (index, stage) in needed {
                 let (work, failed) = (&work, &failed);
@@ -123,7 +151,9 @@ impl<'a> Work<'a> {
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
         refuse_cancelled(cancellation)?;
         let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Completed { stages, is_new: work.is_new.into_inner(), blobs: work.blobs, kept })
+        let brought = work.brought.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (is_new, recipes) = (work.is_new.into_inner(), work.recipes);
+        Ok(Completed { stages, is_new, blobs: work.blobs, kept, recipes, brought })
     }
 
     /// Tells those that wait what has become of a stage.

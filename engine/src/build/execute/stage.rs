@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 
 use super::chain::{Chain, Made};
 use super::copy::Prepared as PreparedCopy;
+use super::recipe::recipe_of;
 use super::run::Prepared as PreparedRun;
 use super::{Finished, Work, cancelled};
+use crate::build::cache::{Found, Need};
 use crate::build::content::{Content, Key, difference};
 use crate::build::event::{Ending, Vertex};
 use crate::build::fault::{At, Outcome};
@@ -28,20 +30,33 @@ const EMPTY: &str = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace
 struct Keys {
     /// With everything that it is made of.
     whole: Digest,
+    /// What it is made of, if that holds elsewhere.
+    recipe: Option<Digest>,
     /// Without the content of files.
     instruction: Digest,
     content: Vec<(String, Digest)>,
 }
 
+impl Keys {
+    /// Those that hold elsewhere.
+    fn portable(&self) -> Vec<Digest> {
+        self.recipe.into_iter().chain([self.whole]).collect()
+    }
+}
+
 /// Where a step stands.
 #[derive(Debug, Clone, Copy)]
-struct Circumstances {
+struct Circumstances<'f> {
     /// What was done before counts.
     uses_cache: bool,
     /// A step before it was done anew.
     is_behind_new: bool,
     /// Its layer is one of the image's.
     is_of_target: bool,
+    /// What a cache elsewhere has it to be.
+    found: Option<&'f Found>,
+    /// Its key there.
+    recipe: Option<Digest>,
 }
 
 /// What a step needs before it is known whether it was done.
@@ -80,7 +95,13 @@ impl Work<'_> {
                 return Err(cancelled().into());
             }
             let vertex = self.progress.begin(format!("{} {}", label(number + 2), step.text));
-            let circumstances = Circumstances { uses_cache, is_behind_new: is_new, is_of_target };
+            let circumstances = Circumstances {
+                uses_cache,
+                is_behind_new: is_new,
+                is_of_target,
+                found: self.recall.step(index, number),
+                recipe: recipe_of(&self.recipes, index, number),
+            };
             match self.step(&mut chain, step, &vertex, circumstances) {
                 Ok((done, was_cached)) => {
                     is_new |= !was_cached;
@@ -107,16 +128,24 @@ impl Work<'_> {
         chain: &mut Chain,
         step: &Step,
         vertex: &Vertex<'_>,
-        circumstances: Circumstances,
+        circumstances: Circumstances<'_>,
     ) -> Result<(Made, bool)> {
+        if let Some(found) = circumstances.found {
+            return Ok((self.take_over(chain, found)?, true));
+        }
         let prepared = match &step.action {
             Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(run)?)),
             Action::Copy(copy) => Prepared::Copy(Box::new(self.prepare_copy(chain, copy)?)),
             Action::Workdir { .. } => Prepared::Workdir,
         };
-        let keys = self.keys(chain, step, &prepared)?;
+        let mut keys = self.keys(chain, step, &prepared)?;
+        keys.recipe = circumstances.recipe;
         if circumstances.uses_cache {
             if let Some(made) = self.look_up(chain, &keys)? {
+                return Ok((made, true));
+            }
+            let need = if circumstances.is_of_target { Need::Blob } else { Need::Files };
+            if let Some(made) = self.look_elsewhere(chain, &keys.whole, need)? {
                 return Ok((made, true));
             }
             vertex.miss(self.reason(&keys, circumstances)?);
@@ -148,7 +177,7 @@ impl Work<'_> {
                 contents.extend(prepared.contents());
             }
             (Action::Copy(copy), Prepared::Copy(prepared)) => {
-                self.describe_copy(copy, prepared, &mut key);
+                self.describe_copy(copy, &prepared.owner, &mut key);
                 contents.push(&prepared.content);
             }
             (Action::Workdir { path, user }, _) => {
@@ -164,7 +193,7 @@ impl Work<'_> {
             key.add(content.digest.hex());
             files.extend(content.files.iter().cloned());
         }
-        Ok(Keys { whole: key.digest(), instruction, content: files })
+        Ok(Keys { whole: key.digest(), recipe: None, instruction, content: files })
     }
 
     fn look_up(&self, chain: &mut Chain, keys: &Keys) -> Result<Option<Made>> {
@@ -177,11 +206,11 @@ impl Work<'_> {
                 Some(lock) => chain.push(record.layer, record.diff_id, lock)?,
             }
         }
-        Ok(Some(Made { created: record.created, is_empty }))
+        Ok(Some(Made { created: record.created, is_empty, keys: keys.portable() }))
     }
 
     /// Why a step must be done.
-    fn reason(&self, keys: &Keys, circumstances: Circumstances) -> Result<String> {
+    fn reason(&self, keys: &Keys, circumstances: Circumstances<'_>) -> Result<String> {
         if circumstances.is_behind_new {
             return Ok("a step before it was done anew".to_string());
         }
@@ -199,7 +228,7 @@ impl Work<'_> {
         step: &Step,
         layer: NewLayer,
         keys: &Keys,
-        circumstances: Circumstances,
+        circumstances: Circumstances<'_>,
     ) -> Result<Made> {
         if let Some(epoch) = self.options.epoch {
             inside::date_back(self.store.maps(), &layer.path(), epoch)?;
@@ -219,7 +248,7 @@ impl Work<'_> {
         if is_empty {
             record.layer = chain.layers.last().copied().unwrap_or(record.layer);
             cache.remember(&keys.whole, &keys.instruction, &record)?;
-            return Ok(Made { created, is_empty });
+            return Ok(Made { created, is_empty, keys: keys.portable() });
         }
         record.size = inside::usage(self.store.maps(), &layer.path())?;
         let unpacked = self.store.take_folder(layer, diff_id, record.size)?;
@@ -228,11 +257,11 @@ impl Work<'_> {
         self.store.layers().sync_names()?;
         chain.push(record.layer, diff_id, lock)?;
         cache.remember(&keys.whole, &keys.instruction, &record)?;
-        Ok(Made { created, is_empty })
+        Ok(Made { created, is_empty, keys: keys.portable() })
     }
 
     /// The digest of a layer's tar, which is kept for the target.
-    fn measure(&self, layer: &NewLayer, circumstances: Circumstances) -> Result<DiffId> {
+    fn measure(&self, layer: &NewLayer, circumstances: Circumstances<'_>) -> Result<DiffId> {
         let files = layer.path();
         if !circumstances.is_of_target {
             let mut hasher = Hasher::default();

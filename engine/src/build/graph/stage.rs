@@ -65,6 +65,7 @@ impl<'c> StageCompiler<'c> {
             config
         });
         config.rootfs.kind = "layers".to_string();
+        config.cache = None;
         let execution = &mut config.config;
         if !execution.env.iter().any(|variable| variable.starts_with("PATH=")) {
             execution.env.push(format!("PATH={PATH}"));

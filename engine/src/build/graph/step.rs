@@ -21,6 +21,18 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The target and the stages that it begins with, from the first one on.
+    pub fn lineage(&self) -> Vec<usize> {
+        let mut stages = vec![self.target];
+        while let Some(Base::Stage(earlier)) =
+            stages.last().and_then(|last| self.stages[*last].as_ref()).map(|stage| stage.base)
+        {
+            stages.push(earlier);
+        }
+        stages.reverse();
+        stages
+    }
+
     /// Whether somebody has asked for an argument of that name.
     pub fn has_argument(&self, name: &str) -> bool {
         self.arguments.iter().any(|known| known == name)

@@ -1,7 +1,15 @@
 //! From the layers of the target to an image: its configuration, its history, its manifest, its names.
 
+mod cache;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 
+pub use cache::{Entries, export as export_cache};
+
+use cache::inline;
+
+use super::cache::Brought;
 use super::event::Vertex;
 use super::execute::{Chain, Completed, Finished, Made, pack_layer};
 use super::graph::{Base, Graph};
@@ -9,7 +17,7 @@ use super::options::BuildOptions;
 use crate::archive::{descriptors, layer_descriptor, write_manifest};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::image::{Configuration, Descriptor, History, ImageId};
+use crate::image::{ChainId, Configuration, Descriptor, History, ImageId, media_type};
 use crate::reference::Reference;
 use crate::store::{BlobBatch, CompleteBlob, ImageRecord, Store};
 use crate::time::{Moment, rfc3339};
@@ -37,11 +45,13 @@ pub fn export(
     options: &BuildOptions,
     vertex: &Vertex<'_>,
 ) -> Result<Built> {
-    let Completed { stages, is_new: _, blobs, mut kept } = completed;
+    let entries = options.caches.is_inline.then(|| Entries::of(&completed));
+    let Completed { stages, is_new: _, blobs, mut kept, recipes: _, brought } = completed;
     let finished =
         |index: &usize| stages.get(index).ok_or_else(|| Error::invalid("a stage was not carried out"));
     let target = finished(&graph.target)?;
-    let config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
+    let mut config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
+    config.cache = entries.map(|entries| inline(&entries, graph, &target.chain)).transpose()?;
     let text = config.encode()?;
     // Before it is looked which blobs are there.
     let below = target.chain.image.map_or(Ok(None), |id| descriptors(store, &id))?;
@@ -56,7 +66,7 @@ pub fn export(
         }
         Some(below) => {
             vertex.note("exporting layers");
-            let layers = own_layers(store, &target.chain, below, &blobs, &mut kept)?;
+            let layers = own_layers(store, (&target.chain, below), (&blobs, &brought), &mut kept)?;
             Some(write_manifest(&text, layers)?)
         }
     };
@@ -113,15 +123,20 @@ fn known_layers(store: &Store, graph: &Graph, chain: &Chain) -> Result<Option<Ve
 /// Tars of layers that were made before, and are no blobs any more, are packed once more.
 fn own_layers(
     store: &Store,
-    chain: &Chain,
-    below: Vec<Descriptor>,
-    blobs: &BlobBatch,
+    (chain, below): (&Chain, Vec<Descriptor>),
+    (blobs, brought): (&BlobBatch, &BTreeMap<ChainId, Brought>),
     kept: &mut Vec<CompleteBlob>,
 ) -> Result<Vec<Descriptor>> {
     let mut layers = below;
     let first = layers.len();
     for (layer, diff_id) in chain.layers.iter().zip(&chain.diff_ids).skip(first) {
         let digest = *diff_id.digest();
+        // What has come from a cache stays as it came.
+        let brought = brought.get(layer).map(|brought| &brought.layer.blob);
+        if let Some(blob) = brought.filter(|blob| store.blobs().has(&blob.digest)) {
+            layers.push(layer_of(blob));
+            continue;
+        }
         let mine = kept.iter().find(|blob| blob.digest() == digest).map(CompleteBlob::length);
         let length = match mine.or_else(|| store.blobs().length(&digest)) {
             Some(length) => length,
@@ -145,6 +160,21 @@ fn own_layers(
         layers.push(layer_descriptor(digest, length, &[]));
     }
     Ok(layers)
+}
+
+/// A layer as manifests of this format name it.
+fn layer_of(blob: &Descriptor) -> Descriptor {
+    let media_type = match blob.media_type.as_str() {
+        known if known.ends_with("+zstd") || known.ends_with(".zstd") => media_type::DOCKER_ZSTD_LAYER,
+        known if known.ends_with("gzip") => media_type::DOCKER_LAYER,
+        _ => media_type::DOCKER_PLAIN_LAYER,
+    };
+    Descriptor {
+        media_type: media_type.to_string(),
+        platform: None,
+        annotations: BTreeMap::new(),
+        ..blob.clone()
+    }
 }
 
 fn configuration<'f>(

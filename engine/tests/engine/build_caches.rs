@@ -1,0 +1,204 @@
+//! build: caches elsewhere, from which a machine goes on that has built nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::build::{build, prepare, said, write};
+use crate::distribution::Server;
+use crate::harness::Room;
+
+/// Its first stage comes to something else whenever it is done.
+const STAGES: &str = "FROM base:1 AS made\nCOPY file /src\nRUN cat /src >/made; cat /proc/sys/kernel/random/uuid >/noise\n\
+    FROM base:1\nWORKDIR /w\nCOPY --from=made --chown=web /made /noise ./\nENV A=1\nRUN cat made; touch done\n";
+
+/// Another machine, which has the same base image and context.
+fn elsewhere(room: &Room) -> Option<Room> {
+    let other = Room::new()?;
+    let tar = other.folder.join("base.tar").display().to_string();
+    room.call(&["save", "-o", &tar, "base:1"]).exits(0);
+    other.call(&["load", "-q", "-i", &tar]).exits(0);
+    copy(&room.folder.join("context"), &other.folder.join("context"));
+    Some(other)
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut cp = std::process::Command::new("cp");
+    assert!(cp.arg("-rp").args([from, to]).status().expect("cp").success());
+}
+
+/// What was said of a build that went well, and the image's id.
+#[track_caller]
+fn built(room: &Room, flags: &[&str], dockerfile: &str) -> (String, String) {
+    let said = build(room, &[&["-t", "made", "--iidfile", "id"], flags].concat(), dockerfile).exits(0);
+    (said.stderr, fs::read_to_string(room.folder.join("id")).expect("id"))
+}
+
+fn steps(said: &str) -> (usize, usize) {
+    (said.matches("CACHED").count(), said.matches("not cached").count())
+}
+
+fn blobs(cache: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cache.join("blobs/sha256")).expect("blobs");
+    entries.map(|entry| entry.expect("entry").path()).collect()
+}
+
+#[test]
+fn a_machine_that_has_built_nothing_goes_on_from_a_folder() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    let cache = room.folder.join("cache");
+    let to = format!("type=local,dest={}", cache.display());
+    let from = format!("--cache-from=type=local,src={}", cache.display());
+    let (said_first, first) = built(&room, &["--cache-to", &to], STAGES);
+    assert_eq!(steps(&said_first).0, 0, "{said_first}");
+    assert!(said_first.contains("exporting cache to"), "{said_first}");
+
+    let Some(other) = elsewhere(&room) else { return };
+    let (said_then, then) = built(&other, &[&from], STAGES);
+    assert_eq!((steps(&said_then), then == first), ((3, 0), true), "{said_then}");
+    // Nobody needs it.
+    assert!(!said_then.contains("[made"), "{said_then}");
+    assert_eq!(said(&other, "made", "cat made; stat -c %u made; ls"), "one\n33\ndone\nmade\nnoise\n");
+    // It can be sent on, and nothing of the cache is remembered.
+    other.call(&["save", "-o", "made.tar", "made"]).ok();
+    let (said_later, later) = built(&other, &[], STAGES);
+    assert_eq!((steps(&said_later).0, later == first), (0, false), "{said_later}");
+
+    let Some(third) = elsewhere(&room) else { return };
+    write(&third, "file", "two\n");
+    let (said_third, _) = built(&third, &[&from], STAGES);
+    // The folder is made before anything is copied into it.
+    assert_eq!(steps(&said_third), (1, 4), "{said_third}");
+    assert_eq!(said(&third, "made", "cat made"), "two\n");
+}
+
+#[test]
+fn all_stages_are_in_a_cache_that_is_to_have_them() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    let cache = room.folder.join("cache");
+    let to = format!("type=local,dest={},mode=max,tag=all", cache.display());
+    let from = format!("--cache-from=type=local,src={},tag=all", cache.display());
+    built(&room, &["--cache-to", &to], STAGES);
+    let another = STAGES.replace("WORKDIR /w", "WORKDIR /elsewhere");
+    for round in 0..2 {
+        let Some(other) = elsewhere(&room) else { return };
+        let (said_then, _) = built(&other, &[&from], &another);
+        assert_eq!(steps(&said_then), (2, 3), "{said_then}");
+        assert!(said(&other, "made", "cat made noise").starts_with("one\n"));
+        // What was not looked at is in a cache that is made of this one as well.
+        if round == 0 {
+            let Some(between) = elsewhere(&room) else { return };
+            let (said_between, _) = built(&between, &[&from, "--cache-to", &to], STAGES);
+            assert_eq!(steps(&said_between), (3, 0), "{said_between}");
+        }
+    }
+    let Some(other) = elsewhere(&room) else { return };
+    let (anew, _) = built(&other, &[&from, "--no-cache-filter", "made"], STAGES);
+    assert_eq!(steps(&anew).0, 1, "{anew}");
+    let (whole, _) = built(&other, &[&from, "--no-cache"], STAGES);
+    assert_eq!(steps(&whole).0, 0, "{whole}");
+}
+
+#[test]
+fn a_cache_that_is_broken_is_none() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    let cache = room.folder.join("cache");
+    built(&room, &["--cache-to", &format!("type=local,dest={}", cache.display())], STAGES);
+    let broken = |what: &str, spoil: &dyn Fn(&Path)| {
+        let Some(other) = elsewhere(&room) else { return };
+        let own = other.folder.join("cache");
+        copy(&cache, &own);
+        spoil(&own);
+        let from = format!("--cache-from=type=local,src={}", own.display());
+        let (text, _) = built(&other, &[&from], STAGES);
+        assert_eq!(steps(&text).0, 0, "{what}: {text}");
+        assert!(text.contains("WARN: --cache-from "), "{what}: {text}");
+        assert!(said(&other, "made", "cat made noise").starts_with("one\n"), "{what}");
+    };
+    broken("cut", &|cache| {
+        for blob in blobs(cache) {
+            let text = fs::read(&blob).expect("blob");
+            fs::write(&blob, &text[..text.len() / 2]).expect("write");
+        }
+    });
+    broken("another layer", &|cache| {
+        for blob in
+            blobs(cache).iter().filter(|blob| fs::read(blob).expect("blob").starts_with(&[0x1f, 0x8b]))
+        {
+            let mut text = fs::read(blob).expect("blob");
+            *text.last_mut().expect("byte") ^= 1;
+            fs::write(blob, &text).expect("write");
+        }
+    });
+    broken("no index", &|cache| fs::write(cache.join("index.json"), "{").expect("write"));
+    broken("nothing", &|cache| fs::remove_dir_all(cache).expect("remove"));
+    // One that says of a layer that it stands where it was not made is not believed.
+    let Some(other) = elsewhere(&room) else { return };
+    let own = other.folder.join("cache");
+    copy(&cache, &own);
+    let index: Value =
+        serde_json::from_slice(&fs::read(own.join("index.json")).expect("index")).expect("JSON");
+    let blob = |digest: &Value| own.join("blobs/sha256").join(&digest.as_str().expect("digest")[7..]);
+    let read =
+        |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).expect("blob")).expect("JSON") };
+    let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
+    let mut document = read(&blob(&manifest["config"]["digest"]));
+    let last = document["steps"].as_array().expect("steps").len() - 1;
+    document["steps"][0]["layer"] = document["steps"][last]["layer"].clone();
+    let put = |document: &Value| {
+        let text = document.to_string();
+        let digest = pillbox_engine::Digest::of(text.as_bytes()).to_string();
+        fs::write(own.join("blobs/sha256").join(&digest[7..]), &text).expect("write");
+        (Value::from(digest), Value::from(text.len()))
+    };
+    let mut index = index.clone();
+    (manifest["config"]["digest"], manifest["config"]["size"]) = put(&document);
+    (index["manifests"][0]["digest"], index["manifests"][0]["size"]) = put(&manifest);
+    fs::write(own.join("index.json"), index.to_string()).expect("write");
+    let from = format!("--cache-from=type=local,src={}", own.display());
+    let (text, _) = built(&other, &[&from], STAGES);
+    assert_eq!(steps(&text).0, 0, "{text}");
+}
+
+#[test]
+fn caches_are_in_registries_and_images() {
+    let Some(room) = Room::new() else { return };
+    let Some(server) = Server::open(&room, 5017) else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    let host = server.host.clone();
+    let name = |what: &str| format!("{host}/{what}");
+    let to = format!("type=registry,ref={},mode=max", name("cache:1"));
+    let (_, first) = built(&room, &["--cache-to", &to, "--cache-to", "type=inline"], STAGES);
+    room.call(&["tag", "made", &name("made:1")]).ok();
+    room.call(&["push", "-q", &name("made:1")]).exits(0);
+    for source in ["cache:1", "made:1"] {
+        let Some(other) = elsewhere(&room) else { return };
+        let from = format!("--cache-from={}", name(source));
+        let (text, id) = built(&other, &[&from, "--cache-to", "type=inline"], STAGES);
+        assert_eq!((steps(&text), id == first), ((3, 0), true), "{source}: {text}");
+        other.call(&["tag", "made", &name("sent:1")]).ok();
+        other.call(&["push", "-q", &name("sent:1")]).exits(0);
+        other.call(&["rmi", "-f", "made", &name("sent:1")]).ok();
+        other.call(&["image", "prune", "-a", "-f"]).exits(0);
+        other.call(&["run", "--rm", "--network", "none", &name("sent:1"), "cat", "/w/made"]).exits(0);
+    }
+    // An image that is here needs no registry; one without a cache is warned of, and so is a name that leads nowhere.
+    let Some(other) = elsewhere(&room) else { return };
+    other.call(&["pull", "-q", &name("made:1")]).ok();
+    drop(server);
+    let (text, id) = built(&other, &[&format!("--cache-from={}", name("made:1"))], STAGES);
+    assert_eq!((steps(&text), id == first), ((3, 0), false), "{text}");
+    let (text, _) = built(&room, &[&format!("--cache-from={}", name("nowhere:1"))], STAGES);
+    assert!(text.contains("WARN: --cache-from "), "{text}");
+    let failing = build(&room, &["--cache-to", &to], STAGES).exits(1);
+    assert!(failing.stderr.contains("--cache-to"), "{}", failing.stderr);
+    build(&room, &["--cache-to", &format!("{to},ignore-error=true")], STAGES).exits(0);
+}
