@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
     STACK, Sink, StoreImages, build as build_image,
 };
-use crate::command::prune_builds;
+use crate::command::{CacheName, caches, prune_builds, target_of};
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
 use crate::layer::is_compressed;
@@ -35,7 +35,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Builds an image.
 pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let query = exchange.head.query.clone();
-    let options = options(&query)?;
+    let mut options = options(&query)?;
+    let names: Vec<String> = document(&query, "cachefrom")?;
+    let sources = names.into_iter().map(CacheName::Reference).collect();
+    let targets = match options.arguments.get("BUILDKIT_INLINE_CACHE").map(String::as_str) {
+        Some("1" | "true") => vec![target_of("inline", &BTreeMap::new())?],
+        _ => Vec::new(),
+    };
+    let access = Arc::new(registries(exchange)?);
+    options.caches = caches(&daemon.store, &access, sources, targets, |folder| Ok(folder.shelf()))?;
     let is_quiet = query.is_set("q");
     let dockerfile = match query.text("dockerfile") {
         Some(path) => DockerfileSource::InContext(path.to_string()),

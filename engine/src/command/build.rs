@@ -110,7 +110,8 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         access: access(arguments)?,
     };
     let cache_access = Arc::new(access(arguments)?);
-    options.caches = caches(&store, &cache_access, cache_sources, cache_targets)?;
+    options.caches =
+        caches(&store, &cache_access, cache_sources, cache_targets, |folder| Ok(folder.shelf()))?;
     let printer = Printer::new(style);
     let mut images = ShownImages { images, style, printer: &printer };
     let cancellation = Cancellation::default();

@@ -73,6 +73,7 @@ mod volume;
 use std::ffi::OsString;
 
 pub use arguments::{Arguments, Command, Flag, Global, Request, Serve, Topic};
+pub use build_cache::{CacheFolder, CacheName, CacheWish, caches, parse_sources, source_of, target_of};
 pub use builder::prune_builds;
 pub use daemon::DAEMON;
 pub use events::{EVENT_FILTERS, is_meant, message as describe_event};

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 
 use crate::boxd::Boxd;
 use crate::grpc::{
-    BridgeRequest, BridgeResponse, BridgeResult, Calls, Empty, Ended, Exporter, Name, Packet, Reference,
-    ReturnRequest, Served, Session, SolveRequest, SolveResponse, Stat, StatusResponse, Vertex, framed,
-    runtime, upgrade,
+    BridgeRequest, BridgeResponse, BridgeResult, CacheOptions, Calls, Empty, Ended, Exporter, Name, Packet,
+    Reference, ReturnRequest, Served, Session, SolveRequest, SolveResponse, Stat, StatusResponse, Vertex,
+    framed, runtime, upgrade,
 };
 use crate::harness::{Room, wait_for};
 
@@ -84,12 +84,16 @@ impl Client {
         attributes: &[(&str, &str)],
         output: Output,
     ) -> (Outcome, Arc<Served>) {
+        self.solve_request(&self.request(name, attributes, output), served)
+    }
+
+    fn solve_request(&self, request: &SolveRequest, served: Served) -> (Outcome, Arc<Served>) {
+        let name = request.reference.as_str();
         let served = Arc::new(served);
         let _session = Session::new(&self.boxd, &self.runtime, &format!("session-{name}"), &served);
-        let request = self.request(name, attributes, output);
         let (solved, looked) = std::thread::scope(|scope| {
             let looked = scope.spawn(|| self.calls.ask(STATUS, "", &Name { name: name.into() }));
-            (self.calls.ask(SOLVE, "", &request), looked.join().expect("a look"))
+            (self.calls.ask(SOLVE, "", request), looked.join().expect("a look"))
         });
         let (messages, ended) = solved;
         let exporter =
@@ -115,6 +119,7 @@ impl Client {
             session: format!("session-{name}"),
             frontend: "dockerfile.v0".into(),
             attributes: attributes.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            cache: None,
             exporters: exporters.into_iter().collect(),
         }
     }
@@ -527,4 +532,46 @@ fn folders_that_lie() {
     }
     let images: Value = client.boxd.json("GET", "/images/json", None, 200);
     assert_eq!(images.as_array().unwrap().len(), 1);
+}
+
+/// `type=local`: the folder is the client's.
+#[test]
+fn caches_are_kept_with_the_client() {
+    let Some(room) = Room::new() else { return };
+    let client = Client::new(&room);
+    let dockerfile = "FROM test AS made\nRUN cat /proc/sys/kernel/random/uuid >/noise\nFROM test\nCOPY --from=made /noise /\nRUN true\n";
+    let cache = |kind: &str, attributes: &[(&str, &str)]| Exporter {
+        kind: kind.into(),
+        attributes: attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    };
+    let solve = |name: &str, cache: CacheOptions, blobs: std::collections::BTreeMap<String, Vec<u8>>| {
+        let output: Output = Some(("moby", &[("name", "mine:1")]));
+        let request = SolveRequest { cache: Some(cache), ..client.request(name, &[], output) };
+        client.solve_request(&request, Served { blobs: blobs.into(), ..served(dockerfile, &[]) })
+    };
+    let exports = vec![cache("local", &[("dest", "/cache"), ("mode", "max")]), cache("inline", &[])];
+    let (first, kept) = solve("first", CacheOptions { exports, imports: vec![] }, Default::default());
+    let first = first.ok();
+    let manifest: Value = serde_json::from_str(&first.exporter["cache.manifest"]).expect("a descriptor");
+    let digest = manifest["digest"].as_str().expect("digest");
+    let blobs = kept.blobs.lock().unwrap().clone();
+    assert!(blobs.contains_key(digest), "{digest} in {:?}", blobs.keys());
+    client.calls.ask("/moby.buildkit.v1.Control/Prune", "", &Empty {});
+    let imports = vec![cache("local", &[("src", "/cache"), ("digest", digest)])];
+    let from_there = CacheOptions { imports, exports: vec![cache("inline", &[])] };
+    let (second, _) = solve("second", from_there.clone(), blobs.clone());
+    let second = second.ok();
+    assert!(second.end_of("COPY --from=made").cached && second.end_of("RUN true").cached);
+    let id = |outcome: &Outcome| outcome.exporter["containerimage.config.digest"].clone();
+    assert_eq!(id(&second), id(&first));
+    // What has been falsified is warned of, and is none.
+    let falsify =
+        |blob: &Vec<u8>| if blob.starts_with(&[0x1f, 0x8b]) { blob[1..].to_vec() } else { blob.clone() };
+    let false_ones = blobs.iter().map(|(digest, blob)| (digest.clone(), falsify(blob))).collect();
+    client.boxd.json("DELETE", "/images/mine:1?force=true", None, 200);
+    let (third, _) = solve("third", from_there, false_ones);
+    let third = third.ok();
+    assert!(!third.end_of("RUN true").cached && id(&third) != id(&first));
+    let warned: Vec<_> = third.news.iter().flat_map(|news| &news.warnings).collect();
+    assert!(!warned.is_empty());
 }

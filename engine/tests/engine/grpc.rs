@@ -10,6 +10,7 @@ use h2::RecvStream;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
+use pillbox_engine::Digest;
 use prost::Message;
 use tokio::runtime::Runtime;
 
@@ -30,6 +31,8 @@ pub struct Served {
     /// Folders by their names: paths, and what is sent of each.
     pub folders: BTreeMap<String, Vec<(Stat, Vec<u8>)>>,
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Blobs of its store `local:/cache`, by their digests.
+    pub blobs: Mutex<BTreeMap<String, Vec<u8>>>,
     /// What was sent to it as a file.
     pub received: Mutex<Vec<u8>>,
     /// Names of what was sent to it as a folder.
@@ -180,6 +183,9 @@ impl Session {
             "/moby.filesync.v1.FileSync/DiffCopy",
             "/moby.filesync.v1.FileSend/DiffCopy",
             "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+            "/containerd.services.content.v1.Content/Info",
+            "/containerd.services.content.v1.Content/Read",
+            "/containerd.services.content.v1.Content/Write",
         ];
         let methods =
             methods.map(|method| format!("X-Docker-Expose-Session-Grpc-Method: {method}\r\n")).concat();
@@ -271,8 +277,43 @@ async fn serve(served: Arc<Served>, request: Request<RecvStream>, mut answer: Se
                 None => stream.end(5),
             }
         }
+        "/containerd.services.content.v1.Content/Info" | "/containerd.services.content.v1.Content/Read" => {
+            assert_eq!(values("buildkit-attachable-store-id"), ["local:/cache"]);
+            let Name { name } = stream.next().await.expect("a digest");
+            let blob = served.blobs.lock().unwrap().get(&name).cloned();
+            match blob {
+                Some(blob) if head.uri.path().ends_with("/Read") => {
+                    for (number, data) in blob.chunks(10_000).enumerate() {
+                        let (offset, data) = (number as i64 * 10_000, data.to_vec());
+                        stream.send(&ContentPiece { offset, data }).await;
+                    }
+                }
+                Some(_) => stream.send(&Empty {}).await,
+                None => return stream.end(5),
+            }
+            stream.end(0);
+        }
+        "/containerd.services.content.v1.Content/Write" => receive_blob(&mut stream, &served).await,
         _ => stream.end(12),
     }
+}
+
+/// Takes a blob as containerd's store does.
+async fn receive_blob(stream: &mut Stream, served: &Served) {
+    let mut blob = Vec::new();
+    while let Some(ContentWrite { action, total, expected, offset, data }) = stream.next().await {
+        if served.blobs.lock().unwrap().contains_key(&expected) {
+            return stream.end(6);
+        }
+        assert_eq!(offset, blob.len() as i64);
+        blob.extend_from_slice(&data);
+        if action == 2 {
+            assert_eq!((total, expected.as_str()), (blob.len() as i64, &*Digest::of(&blob).to_string()));
+            served.blobs.lock().unwrap().insert(expected, std::mem::take(&mut blob));
+        }
+        stream.send(&ContentPiece { offset: blob.len() as i64, data: Vec::new() }).await;
+    }
+    stream.end(0);
 }
 
 async fn send_files(stream: &mut Stream, files: &[(Stat, Vec<u8>)], lie: Option<fn(Packet) -> Packet>) {
@@ -365,6 +406,38 @@ pub struct SecretRequest {
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Empty {}
 
+/// A piece of a blob that is read; of one that is written only the place counts.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContentPiece {
+    #[prost(int64, tag = "1")]
+    pub offset: i64,
+    #[prost(bytes, tag = "2")]
+    pub data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ContentWrite {
+    #[prost(int32, tag = "1")]
+    pub action: i32,
+    #[prost(int64, tag = "3")]
+    pub total: i64,
+    #[prost(string, tag = "4")]
+    pub expected: String,
+    #[prost(int64, tag = "5")]
+    pub offset: i64,
+    #[prost(bytes, tag = "6")]
+    pub data: Vec<u8>,
+}
+
+/// Caches of a build.
+#[derive(Clone, PartialEq, Message)]
+pub struct CacheOptions {
+    #[prost(message, repeated, tag = "4")]
+    pub exports: Vec<Exporter>,
+    #[prost(message, repeated, tag = "5")]
+    pub imports: Vec<Exporter>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct SolveRequest {
     #[prost(string, tag = "1")]
@@ -375,6 +448,8 @@ pub struct SolveRequest {
     pub frontend: String,
     #[prost(btree_map = "string, string", tag = "7")]
     pub attributes: BTreeMap<String, String>,
+    #[prost(message, optional, tag = "8")]
+    pub cache: Option<CacheOptions>,
     #[prost(message, repeated, tag = "13")]
     pub exporters: Vec<Exporter>,
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use super::message::{BridgeRequest, Exporter};
 use super::result::build_of;
 use super::status::{Status, UNIMPLEMENTED};
 use crate::build::{BuildOptions, Caching, EPOCH, Entitlements, parse_epoch};
+use crate::command::{CacheName, CacheWish, parse_sources, source_of, target_of};
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
 
@@ -30,6 +33,10 @@ pub struct Wish {
     pub inputs: BTreeMap<String, String>,
     /// Whether registries are asked even if an image is here.
     pub is_pulled: bool,
+    /// Caches to go on from.
+    pub cache_sources: Vec<CacheName>,
+    /// Caches that are to be made.
+    pub cache_targets: Vec<CacheWish>,
     /// What is not done, and does no harm.
     pub warnings: Vec<String>,
 }
@@ -65,6 +72,8 @@ impl Wish {
             sessions: BTreeMap::new(),
             inputs: BTreeMap::new(),
             is_pulled: false,
+            cache_sources: Vec::new(),
+            cache_targets: Vec::new(),
             warnings: Vec::new(),
         };
         for (name, input) in inputs {
@@ -132,9 +141,16 @@ impl Wish {
                 run_option(&mut options.run, name, &value)?;
             }
             "cache-from" | "cache-imports" if value.is_empty() || value == "[]" => {}
-            "cache-from" | "cache-imports" => {
-                self.warnings
-                    .push("caches are not imported: boxd goes on from what it has kept itself".to_string());
+            "cache-from" => {
+                let sources = parse_sources(&value).map_err(|error| Status::invalid(error.to_string()))?;
+                self.cache_sources.extend(sources);
+            }
+            "cache-imports" => {
+                let listed: Vec<CacheEntry> =
+                    serde_json::from_str(&value).map_err(|error| wrong(&error.to_string()))?;
+                for CacheEntry { kind, attributes } in listed {
+                    self.import(&kind, &attributes)?;
+                }
             }
             "frontend.caps" => check_capabilities(&value)?,
             _ => self.warnings.push(format!("{name}: it is not known, and has no effect")),
@@ -149,7 +165,9 @@ impl Wish {
             "BUILDKIT_MULTI_PLATFORM" if matches!(value.as_str(), "" | "0" | "false") => {}
             "BUILDKIT_MULTI_PLATFORM" => return Err(wrong("images are made for one platform at a time")),
             "BUILDKIT_SANDBOX_HOSTNAME" => return Err(wrong("the host of RUN has always the same name")),
-            // Its export is refused, or warned of, where it is asked for; and links are checked by nobody here.
+            "BUILDKIT_INLINE_CACHE" if matches!(value.as_str(), "1" | "true") => {
+                self.take_exports(&[Exporter { kind: "inline".to_string(), ..Exporter::default() }])?;
+            }
             "BUILDKIT_INLINE_CACHE"
             | "BUILDKIT_SYNTAX"
             | "BUILDKIT_DOCKERFILE_CHECK"
@@ -169,22 +187,43 @@ impl Wish {
         Ok(())
     }
 
-    /// Caches that are to be made elsewhere.
-    ///
-    /// # Errors
-    /// They are not made.
-    pub fn take_caches(&mut self, exports: &[Exporter]) -> Result<(), Status> {
-        for Exporter { kind, .. } in exports {
-            if kind != "inline" {
-                return Err(Status::invalid(format!(
-                    "--cache-to type={kind}: caches are not exported: boxd keeps what builds go on from itself"
-                )));
-            }
-            self.warnings
-                .push("--cache-to type=inline: the image has no cache in it: boxd keeps its own".to_string());
+    /// A cache to go on from, which may be named twice.
+    fn import(&mut self, kind: &str, attributes: &BTreeMap<String, String>) -> Result<(), Status> {
+        let source = source_of(kind, attributes).map_err(|error| Status::invalid(error.to_string()))?;
+        if !self.cache_sources.contains(&source) {
+            self.cache_sources.push(source);
         }
         Ok(())
     }
+
+    /// Caches to go on from, as they stand beside the attributes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn take_imports(&mut self, imports: &[Exporter]) -> Result<(), Status> {
+        imports.iter().try_for_each(|Exporter { kind, attributes }| self.import(kind, attributes))
+    }
+
+    /// Caches that are to be made elsewhere.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn take_exports(&mut self, exports: &[Exporter]) -> Result<(), Status> {
+        for Exporter { kind, attributes } in exports {
+            let target = target_of(kind, attributes).map_err(|error| Status::invalid(error.to_string()))?;
+            self.cache_targets.push(target);
+        }
+        Ok(())
+    }
+}
+
+/// A cache to go on from, as an attribute lists it.
+#[derive(Deserialize)]
+struct CacheEntry {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "Attrs", default)]
+    attributes: BTreeMap<String, String>,
 }
 
 /// One front end is built in, whatever it is asked by.
@@ -293,6 +332,7 @@ mod tests {
             ("shm-size", "1048576"),
             ("target", "t"),
             ("ulimit", "nofile=1024:2048"),
+            ("cache-imports", r#"[{"Type": "registry", "Attrs": {"ref": "r/a:1"}}]"#),
             ("new-in-2030", "x"),
         ])
         .unwrap();
@@ -303,6 +343,8 @@ mod tests {
         assert_eq!(options.arguments.keys().collect::<Vec<_>>(), ["V"]);
         assert_eq!(options.caching, Caching::IgnoredIn(vec!["one".into(), "two".into()]));
         assert_eq!((wish.dockerfile.as_str(), wish.named["base"].as_str()), ("ci/Dockerfile", "local:base"));
+        assert_eq!(wish.cache_sources, [CacheName::Reference("r/a:1".into())]);
+        assert_eq!(wish.cache_targets.len(), 1);
         assert_eq!(wish.warnings, ["new-in-2030: it is not known, and has no effect"]);
     }
 
@@ -328,7 +370,11 @@ mod tests {
         assert!(of("").is_err() && of("gateway.v0").is_err() && of("mockerfile.v0").is_err());
         let mut wish = parse(&[]).unwrap();
         let cache = |kind: &str| [Exporter { kind: kind.into(), ..Exporter::default() }];
-        assert!(wish.take_caches(&cache("registry")).is_err() && wish.take_caches(&cache("inline")).is_ok());
+        // Without the name of one.
+        assert!(
+            wish.take_exports(&cache("registry")).is_err() && wish.take_exports(&cache("inline")).is_ok()
+        );
+        assert!(wish.take_imports(&cache("gha")).is_err());
         assert!(wish.allow(&["device=x".into()]).is_err());
     }
 }

@@ -7,6 +7,7 @@
 //! server, session                             calls of a client, calls to a client
 //! stat, file_sync, file_send, upload, relay   files and streams between them
 //! keeper, agent                               secrets, names and passwords, SSH agents
+//! content_store                               caches in folders of the client's
 //! job, builds                                 what clients have begun, and look at
 //! result, frontend, export                    what is asked for
 //! images, sources, solve, progress, cache     a build, and what builds have kept
@@ -17,6 +18,7 @@ mod agent;
 mod bridge;
 mod builds;
 mod cache;
+mod content_store;
 mod control;
 mod executor;
 mod export;

@@ -1,5 +1,6 @@
 //! `Control.Solve`: a build from the client's files to what it wants of it.
 
+use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::builds::Builds;
+use super::content_store::ContentStore;
 use super::export::{Export, push_as};
 use super::frontend::Wish;
 use super::images::Images;
@@ -24,9 +26,13 @@ use super::status::{CANCELLED, Status, UNKNOWN};
 use crate::build::{
     Built, Cancellation, Event, Excerpt, Failure, Output, STACK, Sink, StoreImages, build as build_image,
 };
+use crate::command::caches;
 use crate::error::Kind;
 use crate::registries::Registries;
 use crate::registry::{Access, Credentials, Verification};
+
+/// Under which the client is told of a cache's manifest.
+const CACHE: &str = "cache.manifest";
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_millis(200);
@@ -103,7 +109,10 @@ impl<'d> Work<'d> {
     ) -> Result<Work<'d>, Status> {
         let mut wish = Wish::parse(asked)?;
         wish.allow(&request.entitlements)?;
-        wish.take_caches(request.cache.as_ref().map_or(&[], |cache| &cache.exports))?;
+        if let Some(cache) = &request.cache {
+            wish.take_imports(&cache.imports)?;
+            wish.take_exports(&cache.exports)?;
+        }
         let session = builds.sessions.find(&request.session)?;
         let export = Export::parse(request, &session, &builds.store)?;
         wish.options.output = match &export.output {
@@ -128,11 +137,8 @@ impl<'d> Work<'d> {
         let (context, dockerfile) = sources.fetch()?;
         let broken = sources.broken;
         self.wish.options.contexts = named.paths();
-        let access = Access {
-            registries: Registries::of_caller()?,
-            credentials: Credentials::kept(self.keeper.clone()),
-            verification: Verification::Required,
-        };
+        let access = self.access()?;
+        let stores = self.open_caches()?;
         let is_asked = self.wish.options.platform.is_some();
         let images = StoreImages { store, is_asked, is_pulled: self.wish.is_pulled, access };
         let mut images = Images { images, replaced: named.images.clone() };
@@ -149,7 +155,32 @@ impl<'d> Work<'d> {
             let digest = self.teller.part(&format!("pushing {}", name.familiar()), push)?;
             pushed.get_or_insert(digest);
         }
-        Ok(SolveResponse { exporter: self.export.describe(built.as_ref(), pushed) })
+        let mut exporter = self.export.describe(built.as_ref(), pushed);
+        exporter.extend(stores.iter().find_map(|store| Some((CACHE.to_string(), store.finished()?))));
+        Ok(SolveResponse { exporter })
+    }
+
+    /// As whom registries are asked.
+    fn access(&self) -> Result<Access, Status> {
+        Ok(Access {
+            registries: Registries::of_caller()?,
+            credentials: Credentials::kept(self.keeper.clone()),
+            verification: Verification::Required,
+        })
+    }
+
+    /// Caches elsewhere; the result is those that are folders of the client's.
+    fn open_caches(&mut self) -> Result<Vec<Arc<ContentStore>>, Status> {
+        let (sources, targets) = (&mut self.wish.cache_sources, &mut self.wish.cache_targets);
+        let (sources, targets) = (std::mem::take(sources), std::mem::take(targets));
+        let stores = RefCell::new(Vec::new());
+        let access = Arc::new(self.access()?);
+        self.wish.options.caches = caches(&self.builds.store, &access, sources, targets, |folder| {
+            let store = Arc::new(ContentStore::new(self.session.clone(), folder));
+            stores.borrow_mut().push(store.clone());
+            Ok(store)
+        })?;
+        Ok(stores.into_inner())
     }
 }
 

@@ -14,8 +14,9 @@ pub use control::{
     VersionResponse, Vertex, VertexLog, VertexStatus, VertexWarning, Worker, WorkersResponse,
 };
 pub use session::{
-    Bytes, CredentialsRequest, CredentialsResponse, HealthResponse, Packet, PacketKind, SecretRequest,
-    SecretResponse, SshRequest, Stat,
+    Bytes, ContentPiece, ContentRead, ContentWrite, ContentWritten, CredentialsRequest, CredentialsResponse,
+    HealthResponse, InfoRequest, InfoResponse, Packet, PacketKind, SecretRequest, SecretResponse, SshRequest,
+    Stat,
 };
 
 use crate::time::Moment;

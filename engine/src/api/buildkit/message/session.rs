@@ -112,3 +112,61 @@ pub struct HealthResponse {
     #[prost(int32, tag = "1")]
     pub status: i32,
 }
+
+/// `containerd.services.content.v1`: which blob is looked for.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InfoRequest {
+    #[prost(string, tag = "1")]
+    pub digest: String,
+}
+
+/// It is there.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct InfoResponse {}
+
+/// Which blob is wanted.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContentRead {
+    #[prost(string, tag = "1")]
+    pub digest: String,
+    #[prost(int64, tag = "2")]
+    pub offset: i64,
+    /// 0: all of it.
+    #[prost(int64, tag = "3")]
+    pub size: i64,
+}
+
+/// A piece of it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContentPiece {
+    #[prost(int64, tag = "1")]
+    pub offset: i64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: bytes::Bytes,
+}
+
+/// A piece of a blob that is to be written, or its end.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContentWrite {
+    #[prost(int32, tag = "1")]
+    pub action: i32,
+    /// The name of what is being written.
+    #[prost(string, tag = "2")]
+    pub reference: String,
+    #[prost(int64, tag = "3")]
+    pub total: i64,
+    /// Its digest.
+    #[prost(string, tag = "4")]
+    pub expected: String,
+    #[prost(int64, tag = "5")]
+    pub offset: i64,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub data: bytes::Bytes,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct ContentWritten {
+    #[prost(int64, tag = "4")]
+    pub offset: i64,
+}
