@@ -312,6 +312,10 @@ async fn receive_blob(stream: &mut Stream, served: &Served) {
             served.blobs.lock().unwrap().insert(expected, std::mem::take(&mut blob));
         }
         stream.send(&ContentPiece { offset: blob.len() as i64, data: Vec::new() }).await;
+        // It does not wait for the other side's end.
+        if action == 2 {
+            break;
+        }
     }
     stream.end(0);
 }

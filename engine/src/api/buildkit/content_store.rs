@@ -77,7 +77,11 @@ impl ContentStore {
                 return there(incoming.reason(status));
             }
             match incoming.next::<ContentWritten>() {
-                Ok(Some(_)) if length == 0 => return outgoing.end(),
+                Ok(Some(_)) if length == 0 => {
+                    // Most clients have ended then.
+                    let _ = outgoing.end();
+                    return Ok(());
+                }
                 Ok(Some(_)) => offset += length as i64,
                 Ok(None) => {
                     return Err(Status::invalid(format!("{}: the client takes no more", blob.digest)));
