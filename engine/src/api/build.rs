@@ -18,7 +18,7 @@ use super::image::registries;
 use super::query::Query;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
-    STACK, Sink, StoreImages, build as build_image,
+    GitIdentity, STACK, Sink, StoreImages, build as build_image,
 };
 use crate::command::{CacheName, caches, prune_builds, target_of};
 use crate::container::{NetworkMode, Options};
@@ -55,7 +55,16 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         is_pulled: query.is_set("pull"),
         access: registries(exchange)?,
     };
-    let context = ContextSource::Tar(Box::new(Padded::new(exchange.take_body()?)));
+    let (context, dockerfile) = match query.text("remote").filter(|address| !address.is_empty()) {
+        Some(address) if ContextSource::is_address(address) => {
+            ContextSource::of_address(address, dockerfile)?
+        }
+        Some(address) => {
+            let what = "it is no address of a tar, a Dockerfile or a repository of git";
+            return Err(Fault::invalid(format!("parameter remote: {address}: {what}")));
+        }
+        None => (ContextSource::Tar(Box::new(Padded::new(exchange.take_body()?))), dockerfile),
+    };
     let connection = exchange.connection();
     let mut stream = None;
     let cancellation = Cancellation::default();
@@ -232,11 +241,7 @@ fn options(query: &Query) -> Outcome<BuildOptions> {
             "parameter version: 2 is BuildKit as old clients have it: docker 23 or newer with buildx, or DOCKER_BUILDKIT=0",
         ));
     }
-    let refused = [
-        ("remote", "contexts are sent, and not fetched"),
-        ("squash", "layers are not squashed"),
-        ("outputs", "what comes out is an image"),
-    ];
+    let refused = [("squash", "layers are not squashed"), ("outputs", "what comes out is an image")];
     for (name, what) in refused {
         if query.text(name).is_some() && (name != "squash" || query.is_set(name)) {
             return Err(Fault::invalid(format!("parameter {name}: {what}")));
@@ -255,6 +260,7 @@ fn options(query: &Query) -> Outcome<BuildOptions> {
         tags: query.texts("t").map(tag).collect::<Outcome<_>>()?,
         platform: platform.transpose()?,
         caching: if query.is_set("nocache") { Caching::Ignored } else { Caching::Used },
+        git: GitIdentity::Nobody,
         run: run_options(query)?,
         ..BuildOptions::default()
     })

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::event::Vertex;
+use super::git::Git;
 use super::options::{ContextSource, DockerfileSource};
 use super::syntax::TEXT_MAX;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -44,14 +46,20 @@ impl Context {
     /// Opens a folder, or unpacks a tar.
     ///
     /// # Errors
-    /// There is no such folder; it is no tar.
-    pub fn open(store: &Store, source: ContextSource) -> Result<Context> {
+    /// There is no such folder or repository; it is no tar.
+    pub fn open(store: &Store, source: ContextSource, git: &Git<'_>, vertex: &Vertex<'_>) -> Result<Context> {
         match source {
-            ContextSource::Folder(path) => {
-                let named = || path.display().to_string();
+            ContextSource::Git(address) => {
+                let fetched = git.fetch_into(store, &address, None, git.options.git_folder, vertex)?;
+                let whole = open_folder(&fetched.path())?;
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(named)?;
-                Ok(Context { root, ignored: Vec::new(), _unpacked: None })
+                let named = || format!("{}: the folder {}", address.shown(), address.folder());
+                let root =
+                    open_beneath(&whole, address.folder().as_bytes(), flags, AS_ROOT).context(named)?;
+                Ok(Context { root, ignored: Vec::new(), _unpacked: Some(fetched) })
+            }
+            ContextSource::Folder(path) => {
+                Ok(Context { root: open_folder(&path)?, ignored: Vec::new(), _unpacked: None })
             }
             ContextSource::Tar(stream) => Context::unpack(store, Some(stream)),
             ContextSource::Nothing => Context::unpack(store, None),
@@ -62,8 +70,8 @@ impl Context {
     ///
     /// # Errors
     /// There is no such folder.
-    pub fn named(store: &Store, path: &Path) -> Result<Context> {
-        let mut context = Context::open(store, ContextSource::Folder(path.to_path_buf()))?;
+    pub fn named(path: &Path) -> Result<Context> {
+        let mut context = Context { root: open_folder(path)?, ignored: Vec::new(), _unpacked: None };
         let text = context.read(".dockerignore")?.unwrap_or_default();
         context.ignored = Patterns::of_lines(&text);
         Ok(context)
@@ -179,6 +187,11 @@ pub fn unpack(store: &Store, stream: impl Read) -> Result<NewLayer> {
     let plain = uncompress(stream).context(|| "the context")?;
     extract(plain, &root, &extraction).context(|| "the context")?;
     Ok(unpacked)
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| path.display().to_string())
 }
 
 fn bounded(file: std::fs::File, name: &str) -> Result<String> {

@@ -5,6 +5,7 @@
 //! is told what happens ([`Sink`] of [`Event`]s, from several threads at once), and a [`Cancellation`]. It prints nothing and never exits.
 //!
 //! ```text
+//! git       repositories that are contexts, or that ADD copies
 //! syntax    lines, words, instructions, each with the lines that it stands on
 //! graph     what the target needs: stages and steps, everything expanded; pure
 //! cache     what was made elsewhere, found by keys that hold there as well
@@ -16,6 +17,7 @@
 //! A step's layer is synced and named as soon as it is made, and a record says which key has led to it: whoever is killed, the next build
 //! goes on behind the last step that was complete.
 
+mod address;
 mod cache;
 mod content;
 mod context;
@@ -23,6 +25,7 @@ mod event;
 mod execute;
 mod export;
 mod fault;
+mod git;
 mod graph;
 mod options;
 mod output;
@@ -32,6 +35,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+pub use address::{GitAddress, GitFolder};
 pub use cache::{CacheMode, CacheTarget, Caches, LayoutShelf, RegistryShelf, Shelf, image_or_registry};
 pub use context::{NAMES, unpack as unpack_context};
 pub use event::{Ending, Event, Sink, Stream};
@@ -40,8 +44,8 @@ pub use export::Built;
 pub use fault::Excerpt;
 pub use graph::EPOCH;
 pub use options::{
-    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements, Keeper,
-    Output, Secret, parse_epoch,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements,
+    GitIdentity, Keeper, Output, Secret, parse_epoch,
 };
 pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;
@@ -52,6 +56,7 @@ use event::Progress;
 use execute::Work;
 use export::{Entries, export_cache};
 use fault::{Fault, Outcome, Span};
+use git::Git;
 use graph::{BaseImage, Graph, Images, Wishes, compile};
 
 use crate::error::{Error, Kind, Result};
@@ -93,8 +98,10 @@ pub fn build(
     cancellation: &Cancellation,
 ) -> std::result::Result<Option<Built>, Failure> {
     let progress = Progress::new(sink);
-    let mut context =
-        progress.begin("[internal] load build context").run(|_| Context::open(store, context))?;
+    let git = Git { options, cancellation };
+    let mut context = progress
+        .begin("[internal] load build context")
+        .run(|vertex| Context::open(store, context, &git, vertex))?;
     let found = progress.begin("[internal] load build definition").run(|vertex| {
         let found = context.dockerfile(dockerfile)?;
         vertex.note(format!("transferring dockerfile: {}B", found.text.len()));
@@ -118,7 +125,7 @@ pub fn build(
     let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
     let mut named = BTreeMap::new();
     for (name, path) in &options.contexts {
-        named.insert(name.clone(), Context::named(store, path)?);
+        named.insert(name.clone(), Context::named(path)?);
     }
     let platform = options.platform.clone().unwrap_or_else(Platform::of_machine);
     let imports = Imports::read(&options.caches, &platform, &progress);

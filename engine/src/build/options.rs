@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::address::{GitAddress, GitFolder};
 use super::cache::Caches;
 use super::graph::EPOCH;
 use crate::container::{Options as ContainerOptions, kill_step};
@@ -19,6 +20,8 @@ use crate::store::Store;
 pub enum ContextSource {
     /// A folder of the host's.
     Folder(PathBuf),
+    /// A repository of git.
+    Git(GitAddress),
     /// A tar, compressed or not.
     Tar(Box<dyn Read + Send>),
     /// There are none.
@@ -63,6 +66,16 @@ pub enum Caching {
     IgnoredIn(Vec<String>),
     /// It is not.
     Ignored,
+}
+
+/// With whose settings and keys git works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GitIdentity {
+    /// The caller's own.
+    #[default]
+    Caller,
+    /// Nobody's: the build is somebody else's.
+    Nobody,
 }
 
 /// Somebody who has secrets and SSH agents, and is asked when a RUN wants one that was not given.
@@ -185,6 +198,10 @@ pub struct BuildOptions {
     pub agents: BTreeMap<String, PathBuf>,
     /// Who has those that are not named here.
     pub keeper: Option<Arc<dyn Keeper>>,
+    /// With whose settings repositories of git are fetched.
+    pub git: GitIdentity,
+    /// What becomes of `.git` of one that is the context.
+    pub git_folder: GitFolder,
     /// Contexts with names of their own: folders.
     pub contexts: BTreeMap<String, PathBuf>,
     /// Network, hosts, limits of what is run.

@@ -2,14 +2,12 @@
 
 use std::io::Read;
 
+use super::address::GitAddress;
 use super::options::{ContextSource, DockerfileSource};
 use super::syntax::TEXT_MAX;
 use crate::error::{Context, Error, Result};
 use crate::layer::is_compressed;
 use crate::registry::download;
-
-/// How addresses of repositories of git begin.
-const GIT: [&str; 4] = ["git@", "git://", "ssh://", "github.com/"];
 
 impl DockerfileSource {
     /// A text that is read to its end.
@@ -26,21 +24,19 @@ impl DockerfileSource {
 impl ContextSource {
     /// Whether a text is an address, and no path.
     pub fn is_address(text: &str) -> bool {
-        is_url(text) || is_git(text)
+        is_url(text) || GitAddress::is_one(text)
     }
 
     /// What an address leads to.
     ///
     /// # Errors
-    /// It is one of git, or nobody answers.
+    /// Nobody answers.
     pub fn of_address(
         address: &str,
         dockerfile: DockerfileSource,
     ) -> Result<(ContextSource, DockerfileSource)> {
-        if is_git(address) {
-            return Err(Error::invalid(format!(
-                "build {address}: repositories of git are not fetched: clone it, and name the folder"
-            )));
+        if GitAddress::is_one(address) {
+            return Ok((ContextSource::Git(GitAddress::parse(address)?), dockerfile));
         }
         ContextSource::of_stream(download(address)?.body, address, dockerfile)
     }
@@ -72,9 +68,4 @@ impl ContextSource {
 
 fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
-}
-
-fn is_git(text: &str) -> bool {
-    let path = text.split(['#', '?']).next().unwrap_or_default();
-    GIT.iter().any(|start| text.starts_with(start)) || (is_url(text) && path.ends_with(".git"))
 }

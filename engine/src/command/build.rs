@@ -15,7 +15,8 @@ use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, pla
 use super::{Arguments, Command, Flag, Global, print};
 use crate::build::{
     BuildOptions, Caches, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH,
-    Entitlements, Failure, Output, Provided, Provider, StoreImages, build as build_image, parse_epoch,
+    Entitlements, Failure, GitFolder, GitIdentity, Output, Provided, Provider, StoreImages,
+    build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
@@ -28,7 +29,7 @@ use crate::transfer::{Observer, Silent};
 pub const COMMAND: Command = Command {
     name: "build",
     aliases: &["image build", "builder build", "buildx build"],
-    operands: "[FOLDER|TAR|URL|-]",
+    operands: "[FOLDER|TAR|URL|REPOSITORY#REFERENCE:FOLDER|-]",
     operand_count: 0..=1,
     help: "make an image as a Dockerfile says",
     flags: &[FLAGS, LIMIT_FLAGS, PLATFORM_FLAGS, REGISTRY_FLAGS],
@@ -195,6 +196,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
     };
     Ok(BuildOptions {
         target: arguments.text("target")?.map(str::to_string),
+        git_folder: git_folder(&given),
         arguments: given,
         labels: labels(arguments)?,
         tags,
@@ -204,12 +206,21 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
         keeper: None,
+        git: GitIdentity::Caller,
         contexts,
         run: run_options(arguments)?,
         entitlements: Entitlements::parse(&arguments.texts("allow")?)?,
         output: arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default(),
         epoch: parse_epoch(&epoch)?,
     })
+}
+
+/// Whether `.git` of a repository stays in the context, by BuildKit's argument.
+fn git_folder(arguments: &BTreeMap<String, String>) -> GitFolder {
+    match arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").map(String::as_str) {
+        Some("1" | "true") => GitFolder::Kept,
+        _ => GitFolder::Removed,
+    }
 }
 
 /// How programs of RUN are run.
@@ -239,7 +250,10 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
             return Err(Error::invalid("--file -: the context is read from stdin already"));
         }
         Some("-") => DockerfileSource::of_text(std::io::stdin().lock(), "stdin")?,
-        Some(path) if operand != "-" && Path::new(path).exists() => DockerfileSource::File(path.into()),
+        // Where the context is elsewhere its Dockerfile is there, too.
+        Some(path) if operand != "-" && !ContextSource::is_address(operand) && Path::new(path).exists() => {
+            DockerfileSource::File(path.into())
+        }
         Some(path) => DockerfileSource::InContext(path.to_string()),
     };
     if operand == "-" {

@@ -162,7 +162,7 @@ fn what_is_wrong_is_said_with_file_and_line() {
         ),
         ("FROM base:1\nCOPY --chmod=9 Dockerfile /\n", "Dockerfile:2: COPY --chmod=9: 9: must be octal"),
         ("FROM base:1\nCOPY Dockerfile /etc/passwd/x\n", "Dockerfile:2: "),
-        ("FROM base:1\nADD https://example.com/x.git /\n", "x.git: repositories of git are not fetched"),
+        ("FROM base:1\nADD https://example.com/x.git?y=z /\n", "x.git?y=z: a query is not known"),
         ("FROM base:1\nRUN --network=host true\n", "Dockerfile:2: RUN --network=host: it must be allowed"),
         ("FROM base:1\nRUN --security=insecure true\n", "RUN --security=insecure: it must be allowed"),
         (
@@ -178,8 +178,10 @@ fn what_is_wrong_is_said_with_file_and_line() {
     room.call(&["build", "nonesuch"]).fails(1, "build nonesuch: no such file or directory");
     room.call(&["build", "--output", "type=x", "context"]).fails(125, "--output type=x: type must be");
     room.call(&["build", "--progress", "x", "context"]).fails(125, "--progress x: must be");
-    room.call(&["build", "--cache-to", "type=local,dest=x", "context"]).fails(125, "caches are not exported");
-    room.call(&["build", "https://example.com/x.git"]).fails(125, "repositories of git");
+    room.call(&["build", "--cache-to", "type=gha", "context"])
+        .fails(125, "--cache-to type=gha: type=gha: must be");
+    room.call(&["build", "https://example.com/x.git"])
+        .fails_with(1, "https://example.com/x.git: git fetch: ");
     room.assert_gone();
 }
 

@@ -273,7 +273,7 @@ fn what_goes_wrong_is_said() {
             "FROM test",
             &[("context", "https://github.com/a/b.git")],
             None,
-            "repositories of git are not fetched",
+            "https://github.com/a/b.git: git fetch: ",
         ),
         ("FROM test", &[("context:x", "oci-layout://y")], None, "--build-context x=oci-layout://y: "),
         ("FROM test", &[("context:x", "local:y")], None, "--build-context x=local:y: "),

@@ -9,6 +9,7 @@ mod build;
 mod build_cache;
 mod build_caches;
 mod build_context;
+mod build_git;
 mod build_limits;
 mod buildkit;
 mod detached;

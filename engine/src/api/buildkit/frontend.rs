@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::message::{BridgeRequest, Exporter};
 use super::result::build_of;
 use super::status::{Status, UNIMPLEMENTED};
-use crate::build::{BuildOptions, Caching, EPOCH, Entitlements, parse_epoch};
+use crate::build::{BuildOptions, Caching, EPOCH, Entitlements, GitFolder, parse_epoch};
 use crate::command::{CacheName, CacheWish, parse_sources, source_of, target_of};
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
@@ -168,10 +168,11 @@ impl Wish {
             "BUILDKIT_INLINE_CACHE" if matches!(value.as_str(), "1" | "true") => {
                 self.take_exports(&[Exporter { kind: "inline".to_string(), ..Exporter::default() }])?;
             }
-            "BUILDKIT_INLINE_CACHE"
-            | "BUILDKIT_SYNTAX"
-            | "BUILDKIT_DOCKERFILE_CHECK"
-            | "BUILDKIT_CONTEXT_KEEP_GIT_DIR" => {}
+            "BUILDKIT_INLINE_CACHE" | "BUILDKIT_SYNTAX" | "BUILDKIT_DOCKERFILE_CHECK" => {}
+            "BUILDKIT_CONTEXT_KEEP_GIT_DIR" => {
+                let is_kept = matches!(value.as_str(), "1" | "true");
+                self.options.git_folder = if is_kept { GitFolder::Kept } else { GitFolder::Removed };
+            }
             _ => drop(self.options.arguments.insert(name, value)),
         }
         Ok(())

@@ -24,7 +24,8 @@ use super::session::Session;
 use super::sources::{Broken, Sources};
 use super::status::{CANCELLED, Status, UNKNOWN};
 use crate::build::{
-    Built, Cancellation, Event, Excerpt, Failure, Output, STACK, Sink, StoreImages, build as build_image,
+    Built, Cancellation, Event, Excerpt, Failure, GitIdentity, Output, STACK, Sink, StoreImages,
+    build as build_image,
 };
 use crate::command::caches;
 use crate::error::Kind;
@@ -121,6 +122,7 @@ impl<'d> Work<'d> {
         };
         wish.options.tags.clone_from(&export.names);
         let keeper = Arc::new(SessionKeeper::new(session.clone(), builds.store.clone()));
+        wish.options.git = GitIdentity::Nobody;
         wish.options.keeper = Some(keeper.clone());
         let teller = Teller::new(job, &request.reference);
         Ok(Work { builds, session, keeper, wish, export, teller })

@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::Work;
 use super::chain::Chain;
 use crate::build::content::{Content, Key, read};
+use crate::build::event::Vertex;
+use crate::build::git::Git;
 use crate::build::graph::{Archives, CopySource, CopyStep};
 use crate::container::Accounts;
 use crate::digest::{Digest, Hashing};
@@ -43,15 +45,28 @@ struct Downloaded {
 }
 
 impl Work<'_> {
-    pub(super) fn prepare_copy(&self, chain: &Chain, step: &CopyStep) -> Result<Prepared<'_>> {
+    pub(super) fn prepare_copy(
+        &self,
+        chain: &Chain,
+        step: &CopyStep,
+        vertex: &Vertex<'_>,
+    ) -> Result<Prepared<'_>> {
         let owner = step
             .owner
             .as_deref()
             .map(|owner| self.owner(chain, owner).map_err(|error| error.context(format!("--chown={owner}"))));
         let mut prepared = self.gather_copy(step, owner.transpose()?)?;
         for source in &step.sources {
-            if let CopySource::Url(url) = source {
-                prepared.downloads.push(self.download(url, step.checksum.as_deref())?);
+            let commit = step.checksum.as_deref();
+            match source {
+                CopySource::Url(url) => prepared.downloads.push(self.download(url, commit)?),
+                CopySource::Git(address) => {
+                    let git = Git { options: self.options, cancellation: self.cancellation };
+                    let folder = git.fetch_into(self.store, address, commit, step.git_folder, vertex)?;
+                    let name = format!("./{}", address.folder());
+                    prepared.downloads.push(Downloaded { name, folder });
+                }
+                CopySource::Path(_) | CopySource::File { .. } => {}
             }
         }
         prepared.content = read(|out| self.compose(step, &prepared, out), &mut std::io::sink())?;
@@ -158,7 +173,7 @@ impl Work<'_> {
         if let Some(place) = place {
             let paths = step.sources.iter().filter_map(|source| match source {
                 CopySource::Path(path) => Some(path.clone()),
-                CopySource::Url(_) | CopySource::File { .. } => None,
+                CopySource::Url(_) | CopySource::Git(_) | CopySource::File { .. } => None,
             });
             let gathering = gathering(paths.collect(), &[], false);
             let mut stream = TarStream::of_gathered(self.store.maps(), place, &gathering)?;
@@ -179,10 +194,10 @@ impl Work<'_> {
                         &mut out,
                     )?;
                 }
-                CopySource::Url(_) => {
+                CopySource::Url(_) | CopySource::Git(_) => {
                     let Some(Downloaded { name, folder }) = downloads.next() else { continue };
                     let folder = open(&folder.path())?;
-                    let unpacks = step.unpacking == Archives::All;
+                    let unpacks = step.unpacking == Archives::All && matches!(source, CopySource::Url(_));
                     number =
                         gather_into(&folder, &gathering(vec![name.clone()], &[], unpacks), number, &mut out)?;
                 }

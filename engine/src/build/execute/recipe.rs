@@ -78,11 +78,18 @@ impl Work<'_> {
     }
 
     fn add_copy(&self, copy: &CopyStep, known: &Recipes, key: &mut Key) -> Option<()> {
-        // What an URL leads to is known when it has come.
-        if copy.sources.iter().any(|source| matches!(source, CopySource::Url(_))) {
-            return None;
-        }
         self.describe_copy(copy, &copy.owner, key);
+        let is_fixed = |source: &CopySource| matches!(source, CopySource::Git(address) if address.is_fixed());
+        let has_come = |source: &CopySource| matches!(source, CopySource::Url(_) | CopySource::Git(_));
+        match copy.sources.iter().any(has_come) {
+            true if copy.sources.iter().all(is_fixed) => {
+                key.add(format!("{:?} {:?} {:?}", copy.sources, copy.excludes, copy.git_folder));
+                return Some(());
+            }
+            // What they lead to is known when it has come.
+            true => return None,
+            false => {}
+        }
         match self.origin(&copy.from, known)? {
             Some(digest) => {
                 key.add(digest.hex());

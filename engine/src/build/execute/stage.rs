@@ -135,7 +135,7 @@ impl Work<'_> {
         }
         let prepared = match &step.action {
             Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(run)?)),
-            Action::Copy(copy) => Prepared::Copy(Box::new(self.prepare_copy(chain, copy)?)),
+            Action::Copy(copy) => Prepared::Copy(Box::new(self.prepare_copy(chain, copy, vertex)?)),
             Action::Workdir { .. } => Prepared::Workdir,
         };
         let mut keys = self.keys(chain, step, &prepared)?;

@@ -4,6 +4,7 @@ use super::scope::PROXIES;
 use super::stage::{StageCompiler, absolute};
 use super::step::{Action, Archives, CopySource, CopyStep, Origin, RunStep, StepMount};
 use super::wording::summary;
+use crate::build::address::{GitAddress, GitFolder};
 use crate::build::fault::Outcome;
 use crate::build::syntax::{CommandLine, Heredoc, MountKind, Run, RunMount, Transfer};
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ impl StageCompiler<'_> {
             mode,
             excludes: self.expand_all(&transfer.excludes)?,
             checksum: transfer.checksum.as_deref().map(|text| self.expand(text)).transpose()?,
+            git_folder: if transfer.keeps_git { GitFolder::Kept } else { GitFolder::Removed },
             link: transfer.link,
             parents: transfer.parents,
             unpacking: match (name, transfer.unpack) {
@@ -157,12 +159,10 @@ impl StageCompiler<'_> {
 /// Of ADD a URL, otherwise a path.
 fn source(text: &str, name: &str) -> Result<CopySource> {
     let is_url = text.starts_with("http://") || text.starts_with("https://");
-    let is_git = ["git@", "git://", "ssh://"].iter().any(|start| text.starts_with(start))
-        || (is_url && text.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")));
+    // Without a scheme it is a path here.
+    let is_git = GitAddress::is_one(text) && !text.starts_with("github.com/");
     match name {
-        "ADD" if is_git => Err(Error::invalid(format!(
-            "ADD {text}: repositories of git are not fetched: clone it into the context"
-        ))),
+        "ADD" if is_git => GitAddress::parse(text).map(CopySource::Git).map_err(|error| error.context("ADD")),
         "ADD" if is_url => Ok(CopySource::Url(text.to_string())),
         "COPY" if is_url => Err(Error::invalid(format!("COPY {text}: ADD takes URLs"))),
         _ => Ok(CopySource::Path(text.to_string())),

@@ -1,6 +1,7 @@
 //! Steps: what an instruction asks for when everything in it is expanded. Those that make layers, and their places in the history.
 
 use super::scope::Scope;
+use crate::build::address::{GitAddress, GitFolder};
 use crate::build::fault::Span;
 use crate::build::syntax::{MountKind, Security};
 use crate::image::{ChainId, Configuration, ImageId};
@@ -184,8 +185,10 @@ pub struct CopyStep {
     pub mode: Option<ModeChange>,
     /// Patterns of what is left out.
     pub excludes: Vec<String>,
-    /// What the content of a URL must be.
+    /// What the content of a URL must be, or the commit of a repository.
     pub checksum: Option<String>,
+    /// What becomes of `.git` of a repository.
+    pub git_folder: GitFolder,
     /// Whether the layer does not depend on those below.
     pub link: bool,
     /// Whether the folders above a source go along.
@@ -201,6 +204,8 @@ pub enum CopySource {
     Path(String),
     /// What an URL leads to.
     Url(String),
+    /// What is in a repository of git.
+    Git(GitAddress),
     /// A file whose content stands in the Dockerfile.
     File {
         /// Its name.

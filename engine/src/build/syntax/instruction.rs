@@ -123,6 +123,8 @@ pub struct Transfer {
     pub excludes: Vec<String>,
     /// What the content of a URL must be.
     pub checksum: Option<String>,
+    /// Whether `.git` of a repository stays.
+    pub keeps_git: bool,
     /// Whether the layer does not depend on those below.
     pub link: bool,
     /// Whether the folders above a source go along.
@@ -373,13 +375,11 @@ fn transfer(
         mode: flags.value("chmod")?,
         excludes: flags.values("exclude")?,
         checksum: if is_add { flags.value("checksum")? } else { None },
+        keeps_git: is_add && flags.switch("keep-git-dir")?,
         link: flags.switch("link")?,
         parents: if is_add { false } else { flags.switch("parents")? },
         unpack: unpack.transpose()?,
     };
-    if is_add && flags.switch("keep-git-dir")? {
-        return Err(Error::invalid("ADD --keep-git-dir: repositories of git are not fetched"));
-    }
     Ok(if is_add { Instruction::Add(transfer) } else { Instruction::Copy(transfer) })
 }
 

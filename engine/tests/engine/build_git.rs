@@ -1,0 +1,175 @@
+//! build: repositories of git, as contexts and of ADD.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::build::{build, prepare, said};
+use crate::harness::{Output, Room, wait_for};
+use crate::host;
+use crate::registry::raise_loopback;
+
+/// Serves everything below a folder by git's own protocol.
+struct Daemon {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).ok();
+    }
+}
+
+impl Daemon {
+    /// `None` if git is not installed.
+    fn start(folder: &Path) -> Option<Daemon> {
+        if Command::new("git")
+            .args(["daemon", "-h"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_err()
+        {
+            host::skip("git is not installed");
+            return None;
+        }
+        raise_loopback();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("port").port();
+        let mut daemon = Command::new("git");
+        daemon.args(["-c", "safe.directory=*", "daemon", "--export-all", "--listen=127.0.0.1"]);
+        daemon.arg(format!("--port={port}")).arg(format!("--base-path={}", folder.display()));
+        // What it starts has no such setting of its own.
+        daemon
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "safe.directory")
+            .env("GIT_CONFIG_VALUE_0", "*");
+        let child = daemon.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("git daemon");
+        let daemon = Daemon { child, address: format!("git://127.0.0.1:{port}") };
+        wait_for("git daemon", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(daemon)
+    }
+}
+
+/// git in a folder, without anybody's settings.
+#[track_caller]
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.args([
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "-c",
+        "init.defaultBranch=main",
+        "-c",
+        "protocol.file.allow=always",
+    ]);
+    let output = git.args(arguments).current_dir(folder).env("HOME", "/nonexistent").output().expect("git");
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
+/// A repository with two commits, a tag, a branch and a submodule; its first commit.
+fn repository(folder: &Path, daemon: &Daemon) -> String {
+    let (inner, outer) = (folder.join("inner"), folder.join("outer.git"));
+    for path in [&inner, &outer] {
+        fs::create_dir_all(path).expect("folder");
+        git(path, &["init", "-q"]);
+    }
+    fs::write(inner.join("deep"), "deep\n").expect("file");
+    git(&inner, &["add", "."]);
+    git(&inner, &["commit", "-qm", "inner"]);
+    fs::create_dir(outer.join("sub")).expect("folder");
+    fs::write(outer.join("sub/Dockerfile"), "FROM base:1\nCOPY . /x\n").expect("file");
+    fs::write(outer.join("Dockerfile"), "FROM base:1\nCOPY . /x\nCOPY script /y\n").expect("file");
+    fs::write(outer.join("script"), "#!/bin/sh\n").expect("file");
+    fs::set_permissions(outer.join("script"), fs::Permissions::from_mode(0o700)).expect("chmod");
+    git(&outer, &["add", "."]);
+    git(&outer, &["commit", "-qm", "first"]);
+    let first = git(&outer, &["rev-parse", "HEAD"]);
+    git(&outer, &["tag", "-a", "v1", "-m", "one"]);
+    git(&outer, &["submodule", "--quiet", "add", &inner.display().to_string(), "module"]);
+    git(
+        &outer,
+        &["config", "-f", ".gitmodules", "submodule.module.url", &format!("{}/inner/.git", daemon.address)],
+    );
+    fs::write(outer.join("second"), "second\n").expect("file");
+    git(&outer, &["add", "."]);
+    git(&outer, &["commit", "-qm", "second"]);
+    first
+}
+
+#[track_caller]
+fn built(room: &Room, flags: &[&str], address: &str) -> Output {
+    room.call(&[&["build", "--network", "none", "-t", "made"], flags, &[address]].concat())
+}
+
+#[test]
+fn a_repository_is_a_context() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("repositories");
+    fs::create_dir(&folder).expect("folder");
+    let Some(daemon) = Daemon::start(&folder) else { return };
+    prepare(&room);
+    let first = repository(&folder, &daemon);
+    let address = format!("{}/outer.git", daemon.address);
+    let list = |place: &str| said(&room, "made", &format!("ls -A {place} | grep -v '^\\.gitmodules$'"));
+    built(&room, &[], &address).exits(0);
+    assert_eq!(list("/x"), "Dockerfile\nmodule\nscript\nsecond\nsub\n");
+    assert_eq!(
+        said(&room, "made", "cat /x/module/deep; ls -A /x/module; stat -c '%a %u' /y /x"),
+        "deep\ndeep\n755 0\n755 0\n"
+    );
+    for reference in ["v1", &first] {
+        built(&room, &[], &format!("{address}#{reference}")).exits(0);
+        assert_eq!(list("/x"), "Dockerfile\nscript\nsub\n", "{reference}");
+    }
+    built(&room, &[], &format!("{address}#main:sub")).exits(0);
+    assert_eq!(list("/x"), "Dockerfile\n");
+    built(&room, &["-f", "sub/Dockerfile", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"], &address)
+        .exits(0);
+    assert!(said(&room, "made", "cat /x/.git/config").contains(&address));
+    // Once more it is the same.
+    let again = built(&room, &[], &format!("{address}#v1")).exits(0);
+    assert_eq!(again.stderr.matches("CACHED").count(), 2, "{}", again.stderr);
+    built(&room, &[], &format!("{address}#nothing")).fails_with(1, "nothing");
+    built(&room, &[], &format!("{address}#v1:../..")).exits(0);
+    built(&room, &[], &format!("{address}#v1:none")).fails_with(1, "the folder none");
+    built(&room, &[], &format!("{address}#--upload-pack=x")).fails(125, "must be ADDRESS#REFERENCE:FOLDER");
+    let whole = room.command(&["build", "--network", "none", &address]);
+    let words = whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box"));
+    let mut without = Command::new("/usr/bin/env");
+    without.arg("PATH=/nonexistent").args(words).current_dir(&room.folder);
+    crate::harness::finish(&mut without).fails_with(1, "git is not in PATH");
+}
+
+#[test]
+fn add_takes_repositories() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("repositories");
+    fs::create_dir(&folder).expect("folder");
+    let Some(daemon) = Daemon::start(&folder) else { return };
+    prepare(&room);
+    let first = repository(&folder, &daemon);
+    let address = format!("{}/outer.git", daemon.address);
+    let add = |line: &str| build(&room, &["-t", "made"], &format!("FROM base:1\nADD {line}\n"));
+    add(&format!("{address}#v1 /a")).exits(0);
+    assert_eq!(said(&room, "made", "ls -A /a"), "Dockerfile\nscript\nsub\n");
+    add(&format!("--chown=web {address}#v1:sub /a/")).exits(0);
+    assert_eq!(said(&room, "made", "ls -A /a; stat -c %u /a/Dockerfile"), "Dockerfile\n33\n");
+    add(&format!("--keep-git-dir=true {address}#v1 /a")).exits(0);
+    assert!(said(&room, "made", "ls -A /a").contains(".git\n"));
+    add(&format!("--checksum={first} {address}#v1 /a")).exits(0);
+    add(&format!("--checksum={first} {address} /a")).fails_with(1, "its commit is ");
+    // A submodule may not read this machine.
+    let outer = folder.join("outer.git");
+    git(
+        &outer,
+        &["config", "-f", ".gitmodules", "submodule.module.url", &folder.join("inner").display().to_string()],
+    );
+    git(&outer, &["commit", "-qam", "third"]);
+    add(&format!("{address} /a")).fails_with(1, "git submodule");
+}
