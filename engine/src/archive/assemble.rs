@@ -1,11 +1,11 @@
 //! An image from its configuration and blobs of its layers that are here: unpacked, synced, named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::image::media_type::{DOCKER_CONFIG, DOCKER_MANIFEST};
+use crate::image::media_type::{DOCKER_CONFIG, DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST};
 use crate::image::{ChainId, Configuration, Descriptor, LAYERS_MAX, Manifest, media_type};
 use crate::store::{CompleteBlob, ImageRecord, Lock, Store, UnpackedLayer};
 
@@ -111,15 +111,36 @@ pub fn record(
 /// # Errors
 /// It cannot be written as JSON.
 pub fn manifest(config_text: &[u8], layers: Vec<Descriptor>) -> Result<Vec<u8>> {
+    annotated_manifest(config_text, layers, &BTreeMap::new())
+}
+
+/// The same with annotations: OCI's, if there are any.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn annotated_manifest(
+    config_text: &[u8],
+    mut layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    let (media_type, config_type) = match annotations.is_empty() {
+        true => (DOCKER_MANIFEST, DOCKER_CONFIG),
+        false => (OCI_MANIFEST, OCI_CONFIG),
+    };
+    if !annotations.is_empty() {
+        for layer in &mut layers {
+            layer.media_type = media_type::of_oci(&layer.media_type).to_string();
+        }
+    }
     let config = Descriptor {
-        media_type: DOCKER_CONFIG.to_string(),
+        media_type: config_type.to_string(),
         digest: Digest::of(config_text),
         size: config_text.len() as u64,
         platform: None,
         annotations: Default::default(),
     };
-    let manifest =
-        Manifest { schema_version: 2, media_type: Some(DOCKER_MANIFEST.to_string()), config, layers };
+    let (media_type, annotations) = (Some(media_type.to_string()), annotations.clone());
+    let manifest = Manifest { schema_version: 2, media_type, config, layers, annotations };
     serde_json::to_vec_pretty(&manifest).map_err(|error| Error::invalid(format!("manifest: {error}")))
 }
 

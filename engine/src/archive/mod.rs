@@ -10,7 +10,7 @@ mod load;
 mod rootfs;
 mod save;
 
-pub use assemble::{layer as layer_descriptor, manifest as write_manifest};
+pub use assemble::{annotated_manifest as write_manifest, layer as layer_descriptor};
 pub use commit::{KeptLayer, descriptors};
 pub use import::{Imported, Kept, import};
 pub use layout::{import_layout, is_layout, open_file, read_bounded};

@@ -9,11 +9,12 @@ use rustix::io::Errno;
 
 use super::event::Vertex;
 use super::git::Git;
-use super::options::{ContextSource, DockerfileSource};
+use super::options::{ContextSource, DockerfileSource, NamedContext};
 use super::syntax::TEXT_MAX;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::layer::{AS_ROOT, open_beneath};
 use crate::layer::{Extraction, Landing, Patterns, Rights, extract, uncompress};
+use crate::registry::download;
 use crate::store::{NewLayer, Store};
 
 /// Names that are looked for, in order.
@@ -70,8 +71,13 @@ impl Context {
     ///
     /// # Errors
     /// There is no such folder.
-    pub fn named(path: &Path) -> Result<Context> {
-        let mut context = Context { root: open_folder(path)?, ignored: Vec::new(), _unpacked: None };
+    pub fn named(store: &Store, named: &NamedContext, git: &Git<'_>, vertex: &Vertex<'_>) -> Result<Context> {
+        let source = match named {
+            NamedContext::Folder(path) => ContextSource::Folder(path.clone()),
+            NamedContext::Git(address) => ContextSource::Git(address.clone()),
+            NamedContext::Tar(url) => ContextSource::Tar(Box::new(download(url)?.body)),
+        };
+        let mut context = Context::open(store, source, git, vertex)?;
         let text = context.read(".dockerignore")?.unwrap_or_default();
         context.ignored = Patterns::of_lines(&text);
         Ok(context)

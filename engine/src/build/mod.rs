@@ -36,7 +36,9 @@ mod syntax;
 use std::collections::BTreeMap;
 
 pub use address::{GitAddress, GitFolder};
-pub use cache::{CacheMode, CacheTarget, Caches, LayoutShelf, RegistryShelf, Shelf, image_or_registry};
+pub use cache::{
+    CacheMode, CacheTarget, Caches, LayoutShelf, RegistryShelf, Shelf, image_or_registry, import_image,
+};
 pub use context::{NAMES, unpack as unpack_context};
 pub use event::{Ending, Event, Sink, Stream};
 pub use execute::RunFolder;
@@ -45,9 +47,9 @@ pub use fault::Excerpt;
 pub use graph::EPOCH;
 pub use options::{
     BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, Entitlements,
-    GitIdentity, Keeper, Output, Secret, parse_epoch,
+    GitIdentity, Keeper, NamedContext, Output, Secret, parse_epoch,
 };
-pub use provider::{Provided, Provider, StoreImages};
+pub use provider::{Provided, Provider, Replaced, StoreImages, whole_name};
 pub use syntax::TEXT_MAX;
 
 use cache::Imports;
@@ -124,8 +126,11 @@ pub fn build(
     };
     let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
     let mut named = BTreeMap::new();
-    for (name, path) in &options.contexts {
-        named.insert(name.clone(), Context::named(path)?);
+    for (name, source) in &options.contexts {
+        let vertex = progress.begin(format!("[context {name}] load"));
+        let context = vertex.run(|vertex| Context::named(store, source, &git, vertex));
+        let named_as = |error: Error| error.context(format!("--build-context {name}"));
+        named.insert(name.clone(), context.map_err(named_as)?);
     }
     let platform = options.platform.clone().unwrap_or_else(Platform::of_machine);
     let imports = Imports::read(&options.caches, &platform, &progress);

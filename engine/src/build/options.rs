@@ -28,6 +28,17 @@ pub enum ContextSource {
     Nothing,
 }
 
+/// Where the files of a context with a name of its own come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A folder of the host's.
+    Folder(PathBuf),
+    /// A repository of git.
+    Git(GitAddress),
+    /// A tar at an address.
+    Tar(String),
+}
+
 /// The Dockerfile.
 pub enum DockerfileSource {
     /// The first one that is there of those with usual names in the context.
@@ -184,6 +195,8 @@ pub struct BuildOptions {
     pub arguments: BTreeMap<String, String>,
     /// More labels.
     pub labels: BTreeMap<String, String>,
+    /// What its manifest says, besides.
+    pub annotations: BTreeMap<String, String>,
     /// The names that the image gets.
     pub tags: Vec<Reference>,
     /// What it is to run on; `None`: this machine.
@@ -202,8 +215,8 @@ pub struct BuildOptions {
     pub git: GitIdentity,
     /// What becomes of `.git` of one that is the context.
     pub git_folder: GitFolder,
-    /// Contexts with names of their own: folders.
-    pub contexts: BTreeMap<String, PathBuf>,
+    /// Contexts with names of their own.
+    pub contexts: BTreeMap<String, NamedContext>,
     /// Network, hosts, limits of what is run.
     pub run: ContainerOptions,
     /// Rights that RUN may ask for.

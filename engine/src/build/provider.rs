@@ -1,7 +1,10 @@
 //! Images that builds begin with: those that are here, or come from registries.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Kind, Result};
 use crate::image::Platform;
+use crate::reference::Reference;
 use crate::registry::Access;
 use crate::store::{ImageRecord, Store};
 use crate::transfer::{Observer, Silent, pull};
@@ -63,4 +66,24 @@ impl Provider for StoreImages<'_> {
     fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord> {
         self.find_or_pull(name, platform, &Silent).map(|provided| provided.record)
     }
+}
+
+/// Images some of which stand in the place of others.
+pub struct Replaced<'p> {
+    /// Who provides them.
+    pub provider: &'p mut dyn Provider,
+    /// What stands for what, by whole names.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Provider for Replaced<'_> {
+    fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord> {
+        let replaced = self.names.get(name).or_else(|| self.names.get(&whole_name(name)));
+        self.provider.provide(replaced.map_or(name, String::as_str), platform)
+    }
+}
+
+/// A name with everything that may be left out of it.
+pub fn whole_name(name: &str) -> String {
+    Reference::parse(name).map_or(name.to_string(), |reference| reference.to_string())
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::build_cache::{CacheName, CacheWish, caches, parse_sources, parse_target};
-use super::build_output::{parse_output, parse_secret, parse_ssh};
+use super::build_context::NamedContexts;
+use super::build_metadata::write_metadata;
+use super::build_output::{BuildOutput, parse_output, parse_secret, parse_ssh};
 use super::build_progress::{Printer, Style};
 use super::container_flags::{LIMIT_FLAGS, labels};
 use super::interrupt::until_interrupted;
@@ -14,17 +16,19 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::build::{
-    BuildOptions, Caches, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH,
-    Entitlements, Failure, GitFolder, GitIdentity, Output, Provided, Provider, StoreImages,
-    build as build_image, parse_epoch,
+    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH, Entitlements,
+    Failure, GitFolder, GitIdentity, Output, Provided, Provider, Replaced, StoreImages, build as build_image,
+    parse_epoch,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
-use crate::store::ImageRecord;
-use crate::transfer::{Observer, Silent};
+use crate::registry::Access;
+use crate::store::{ImageRecord, Store};
+use crate::transfer::{Observer, Silent, push};
 
 pub const COMMAND: Command = Command {
     name: "build",
@@ -55,7 +59,13 @@ const FLAGS: &[Flag] = &[
     valued("tag", Some('t'), "NAME[:TAG]", "a name for the image"),
     valued("target", None, "STAGE", "the stage to build (default: the last one)"),
     valued("build-arg", None, "NAME=VALUE", "a value for an ARG; NAME alone takes box's own variable"),
-    valued("build-context", None, "NAME=FOLDER", "one more context, for COPY --from=NAME"),
+    valued(
+        "build-context",
+        None,
+        "NAME=PLACE",
+        "one more context, for COPY --from=NAME: a folder, an address, docker-image:// or oci-layout://",
+    ),
+    valued("annotation", None, "NAME=VALUE", "of the image's manifest"),
     valued("label", None, "NAME=VALUE", "one more label"),
     valued("secret", None, "id=…,src=…|env=…", "a secret for RUN --mount=type=secret"),
     valued("ssh", None, "default|ID=SOCKET", "an SSH agent for RUN --mount=type=ssh"),
@@ -66,6 +76,9 @@ const FLAGS: &[Flag] = &[
         "what comes out: image, local, tar, docker, oci or cacheonly",
     ),
     valued("iidfile", None, "FILE", "write the image's id into a file"),
+    valued("metadata-file", None, "FILE", "write the image's digests and names into a file, as JSON"),
+    switch("push", None, "push the image by all its names"),
+    switch("compress", None, "nothing: the context is not sent anywhere"),
     valued("network", None, "NETWORK", "of RUN: bridge, none, host, or one by its name"),
     valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
     valued("shm-size", None, "SIZE", "of /dev/shm"),
@@ -96,7 +109,13 @@ const FLAGS: &[Flag] = &[
 
 fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let operand = arguments.operand(0)?.unwrap_or(".");
-    let mut options = options(arguments)?;
+    let contexts = NamedContexts::parse(&arguments.texts("build-context")?)?;
+    let BuildOutput { output, names, is_pushed } =
+        arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default();
+    let mut options = BuildOptions { output, contexts: contexts.files.clone(), ..options(arguments)? };
+    options.tags.extend(names);
+    let is_pushed = is_pushed || arguments.is_set("push");
+    refuse_push(&options, is_pushed)?;
     let (cache_sources, cache_targets) = cache_names(arguments)?;
     let progress = arguments.text("progress")?.unwrap_or("auto");
     let style = Style::parse(progress)?;
@@ -115,6 +134,8 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         caches(&store, &cache_access, cache_sources, cache_targets, |folder| Ok(folder.shelf()))?;
     let printer = Printer::new(style);
     let mut images = ShownImages { images, style, printer: &printer };
+    let names = contexts.images(&store, platform.as_ref())?;
+    let mut images = Replaced { provider: &mut images, names };
     let cancellation = Cancellation::default();
     let built = until_interrupted(&mut || cancellation.cancel(&store), || {
         printer.while_shown(|| {
@@ -129,6 +150,16 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
     };
     let Some(built) = built else { return Ok(0) };
+    let mut pushed = None;
+    if is_pushed {
+        for name in &options.tags {
+            let digest = push_image(&store, &built.record, name, &access(arguments)?)?;
+            pushed.get_or_insert(digest);
+        }
+    }
+    if let Some(file) = arguments.value("metadata-file") {
+        write_metadata(Path::new(file), &store, &built, &options.tags, pushed)?;
+    }
     let id = built.id.to_string();
     if let Some(file) = arguments.value("iidfile") {
         let path = Path::new(file);
@@ -176,16 +207,6 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         }
         tags.push(reference);
     }
-    let mut contexts = BTreeMap::new();
-    for context in arguments.texts("build-context")? {
-        let (name, path) = context.split_once('=').unwrap_or((&context, ""));
-        if name.is_empty() || !Path::new(path).is_dir() {
-            return Err(Error::invalid(format!(
-                "--build-context {context}: must be NAME=FOLDER, of a folder that is there"
-            )));
-        }
-        contexts.insert(name.to_string(), PathBuf::from(path));
-    }
     let filters = arguments.texts("no-cache-filter")?;
     let caching = match (arguments.is_set("no-cache"), filters.is_empty()) {
         (true, _) => Caching::Ignored,
@@ -199,19 +220,18 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         git_folder: git_folder(&given),
         arguments: given,
         labels: labels(arguments)?,
+        annotations: annotations(&arguments.texts("annotation")?)?,
         tags,
         platform: platform(arguments)?,
         caching,
-        caches: Caches::default(),
         secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
         keeper: None,
         git: GitIdentity::Caller,
-        contexts,
         run: run_options(arguments)?,
         entitlements: Entitlements::parse(&arguments.texts("allow")?)?,
-        output: arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default(),
         epoch: parse_epoch(&epoch)?,
+        ..BuildOptions::default()
     })
 }
 
@@ -220,6 +240,33 @@ fn git_folder(arguments: &BTreeMap<String, String>) -> GitFolder {
     match arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").map(String::as_str) {
         Some("1" | "true") => GitFolder::Kept,
         _ => GitFolder::Removed,
+    }
+}
+
+/// `[manifest:]NAME=VALUE`.
+fn annotations(texts: &[String]) -> Result<BTreeMap<String, String>> {
+    let parse = |text: &String| {
+        let wrong = |what: &str| Error::invalid(format!("--annotation {text}: {what}"));
+        let (name, value) = text.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
+        let name = match name.split_once(':') {
+            Some(("manifest", name)) => name,
+            Some((kind, _)) if kind.starts_with("index") || kind.starts_with("manifest") => {
+                return Err(wrong("an image is one manifest: manifest:NAME=VALUE, or NAME=VALUE alone"));
+            }
+            _ => name,
+        };
+        Ok((name.to_string(), value.to_string()))
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn refuse_push(options: &BuildOptions, is_pushed: bool) -> Result<()> {
+    match (&options.output, is_pushed) {
+        (Output::Image, true) if options.tags.is_empty() => {
+            Err(Error::invalid("--push: a name is needed for it: --tag"))
+        }
+        (Output::Image, _) | (_, false) => Ok(()),
+        (_, true) => Err(Error::invalid("--push: no image comes out: leave --output out")),
     }
 }
 
@@ -269,6 +316,13 @@ fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, Dockerfi
     }
     let file = std::fs::File::open(&path).context(|| operand.to_string())?;
     Ok((ContextSource::Tar(Box::new(file)), dockerfile))
+}
+
+/// Sends an image to its registry, and notes what it is there.
+fn push_image(store: &Store, record: &ImageRecord, name: &Reference, access: &Access) -> Result<Digest> {
+    let progress = Progress::new(Stream::Stderr, Direction::Push);
+    let named = ImageRecord { name: name.to_string(), ..record.clone() };
+    push(store, &named, name, access, &progress).map(|(digest, _)| digest)
 }
 
 /// Images that are here, or come from registries while the user looks on.

@@ -4,39 +4,59 @@ use std::path::PathBuf;
 
 use crate::build::{Destination, Output, Secret};
 use crate::error::{Error, Result};
+use crate::reference::Reference;
+
+/// What comes out, and what becomes of it.
+#[derive(Debug, Default)]
+pub struct BuildOutput {
+    /// As the builder has it.
+    pub output: Output,
+    /// More names of the image.
+    pub names: Vec<Reference>,
+    /// Whether it goes to registries.
+    pub is_pushed: bool,
+}
 
 /// `type=local,dest=FOLDER`, or a folder alone, or `-` for a tar on stdout.
-pub fn parse_output(text: &str) -> Result<Output> {
+pub fn parse_output(text: &str) -> Result<BuildOutput> {
+    let of = |output: Output| BuildOutput { output, ..BuildOutput::default() };
     if text == "-" {
-        return Ok(Output::Tar(Destination::Stdout));
+        return Ok(of(Output::Tar(Destination::Stdout)));
     }
     if !text.contains('=') {
-        return Ok(Output::Folder(PathBuf::from(text)));
+        return Ok(of(Output::Folder(PathBuf::from(text))));
     }
     let wrong = |what: &str| Error::invalid(format!("--output {text}: {what}"));
-    let (mut kind, mut destination) = ("", None);
+    let (mut kind, mut destination, mut named) = ("", None, BuildOutput::default());
     for field in text.split(',') {
         match field.split_once('=') {
             Some(("type", value)) => kind = value,
             Some(("dest" | "destination", value)) => destination = Some(value),
-            _ => return Err(wrong(&format!("{field}: must be type=… or dest=…"))),
+            Some(("name", value)) => {
+                named.names.push(Reference::parse(value).map_err(|error| wrong(&error.to_string()))?)
+            }
+            Some(("push", "true")) => named.is_pushed = true,
+            Some(("push", "false") | ("load", "true")) => {}
+            _ => return Err(wrong(&format!("{field}: must be type=…, dest=…, name=… or push=true"))),
         }
     }
     let to = |path: &str| match path {
         "-" => Destination::Stdout,
         path => Destination::File(PathBuf::from(path)),
     };
-    match (kind, destination) {
-        ("image", None) | ("docker", None) => Ok(Output::Image),
+    named.is_pushed |= kind == "registry";
+    named.output = match (kind, destination) {
+        ("image" | "registry" | "docker", None) => Ok(Output::Image),
         ("cacheonly", None) => Ok(Output::Nothing),
         ("local", Some(folder)) => Ok(Output::Folder(PathBuf::from(folder))),
         ("local", None) => Err(wrong("dest is missing")),
         ("tar", Some(path)) => Ok(Output::Tar(to(path))),
         ("docker" | "oci", Some(path)) => Ok(Output::Archive(to(path))),
         ("tar" | "oci", None) => Err(wrong("dest is missing: - is stdout")),
-        ("image" | "cacheonly", Some(_)) => Err(wrong("dest: it goes into the store")),
-        _ => Err(wrong("type must be image, local, tar, docker, oci or cacheonly")),
-    }
+        ("image" | "registry" | "cacheonly", Some(_)) => Err(wrong("dest: it goes into the store")),
+        _ => Err(wrong("type must be image, registry, local, tar, docker, oci or cacheonly")),
+    }?;
+    Ok(named)
 }
 
 /// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`; `id=NAME` alone is the variable of that name, or the file.
@@ -97,12 +117,14 @@ mod tests {
 
     #[test]
     fn outputs_have_a_type() {
-        let parse = |text| format!("{:?}", parse_output(text).unwrap());
+        let parse = |text| format!("{:?}", parse_output(text).unwrap().output);
         assert_eq!(parse("out"), "Folder(\"out\")");
         assert_eq!(parse("-"), "Tar(Stdout)");
         assert_eq!(parse("type=oci,dest=x.tar"), "Archive(File(\"x.tar\"))");
         assert_eq!(parse("type=docker"), "Image");
         assert_eq!(parse("type=cacheonly"), "Nothing");
+        let pushed = parse_output("type=registry,name=r/a:1").unwrap();
+        assert!(pushed.is_pushed && pushed.names.len() == 1);
         for wrong in ["type=local", "type=x", "type=tar,foo=1", "type=image,dest=x"] {
             assert!(parse_output(wrong).unwrap_err().to_string().starts_with(&format!("--output {wrong}: ")));
         }

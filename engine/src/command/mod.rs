@@ -5,6 +5,8 @@ mod attach;
 mod boot;
 mod build;
 mod build_cache;
+mod build_context;
+mod build_metadata;
 mod build_output;
 mod build_part;
 mod build_progress;

@@ -138,17 +138,13 @@ const ATTESTATIONS: &str = "an image has no attestations: --iidfile keeps its id
 const CHECKS: &str = "there is no linter: --target, and --output type=cacheonly, build without an image";
 
 const OF_BUILD: &[Refused] = &[
-    valued("annotation", None, "a manifest has no annotations: --label says it in the image"),
     valued("attest", None, ATTESTATIONS),
     valued("builder", Some("default"), "there are no builders: box builds itself"),
     valued("call", Some("build"), CHECKS),
     switch("check", "false", CHECKS),
-    switch("compress", "false", "the context is not sent anywhere"),
     switch("disable-content-trust", "true", SIGNATURES),
     valued("isolation", Some("default"), "namespaces and cgroups are the only isolation"),
-    valued("metadata-file", None, "--iidfile keeps the image's id, and box image inspect says the rest"),
     valued("provenance", Some("false"), ATTESTATIONS),
-    switch("push", "false", "box push sends the image when it is built"),
     valued("sbom", Some("false"), ATTESTATIONS),
     valued(
         "security-opt",

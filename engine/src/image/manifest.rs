@@ -38,6 +38,16 @@ pub mod media_type {
     /// A layer with zstd, Docker's.
     pub const DOCKER_ZSTD_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+    /// What a layer of Docker's is called by OCI.
+    pub fn of_oci(text: &str) -> &str {
+        match text {
+            DOCKER_LAYER => "application/vnd.oci.image.layer.v1.tar+gzip",
+            DOCKER_ZSTD_LAYER => "application/vnd.oci.image.layer.v1.tar+zstd",
+            DOCKER_PLAIN_LAYER => OCI_LAYER,
+            other => other,
+        }
+    }
+
     /// What a layer of this format is called with gzip; `None` if it is compressed.
     pub fn compressed(text: &str) -> Option<&'static str> {
         match text {
@@ -89,6 +99,9 @@ pub struct Manifest {
     pub config: Descriptor,
     /// The layers, the lowest one first.
     pub layers: Vec<Descriptor>,
+    /// Whatever its author says; OCI's alone have any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Images for several platforms.

@@ -190,6 +190,13 @@ fn caches_are_in_registries_and_images() {
         other.call(&["image", "prune", "-a", "-f"]).exits(0);
         other.call(&["run", "--rm", "--network", "none", &name("sent:1"), "cat", "/w/made"]).exits(0);
     }
+    // By its names in registries.
+    let output = format!("type=registry,name={}", name("pushed:1"));
+    build(&room, &["-t", &name("pushed:2"), "-o", &output], STAGES).exits(0);
+    for tag in ["pushed:1", "pushed:2"] {
+        room.call(&["rmi", &name(tag)]).ok();
+        room.call(&["pull", "-q", &name(tag)]).exits(0);
+    }
     // An image that is here needs no registry; one without a cache is warned of, and so is a name that leads nowhere.
     let Some(other) = elsewhere(&room) else { return };
     other.call(&["pull", "-q", &name("made:1")]).ok();

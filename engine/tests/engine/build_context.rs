@@ -259,3 +259,72 @@ fn an_ordinary_user_builds_as_well() {
 fn a_user_without_ranges_builds_as_well() {
     build_as_user(crate::rootless::WITHOUT_RANGES, false);
 }
+
+#[test]
+fn contexts_with_names_are_files_or_images() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "context\n");
+    fs::create_dir(room.folder.join("other")).expect("folder");
+    fs::write(room.folder.join("other/file"), "other\n").expect("file");
+    build(&room, &["-t", "first"], "FROM base:1\nRUN echo first >/which\n").exits(0);
+    room.call(&["save", "-o", "first.tar", "first"]).ok();
+    fs::create_dir(room.folder.join("layout")).expect("folder");
+    let mut tar = Command::new("tar");
+    assert!(
+        tar.args(["-xf", "first.tar", "-C", "layout"]).current_dir(&room.folder).status().unwrap().success()
+    );
+    let dockerfile = "FROM alpine AS made\nCOPY --from=src /file /file\nRUN cat /which /file >/both\n";
+    let other = ["-t", "made", "--build-context", "src=other"];
+    let flags = [&other[..], &["--build-context", "alpine=docker-image://first"]].concat();
+    build(&room, &flags, dockerfile).exits(0);
+    assert_eq!(said(&room, "made", "cat /both"), "first\nother\n");
+    // What lies in a layout is an image that can be built on, saved and pushed.
+    room.call(&["rmi", "-f", "made", "first"]).exits(0);
+    room.call(&["builder", "prune", "-f"]).exits(0);
+    let index = fs::read_to_string(room.folder.join("layout/index.json")).expect("index");
+    let digest = index.split("\"digest\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("digest");
+    let layout = format!("alpine=oci-layout://layout@{digest}");
+    build(&room, &[&other[..], &["--build-context", &layout]].concat(), dockerfile).exits(0);
+    assert_eq!(said(&room, "made", "cat /both"), "first\nother\n");
+    room.call(&["save", "-o", "made.tar", "made"]).ok();
+    for (context, words) in [
+        ("alpine=oci-layout://layout:none", "index.json has no none"),
+        ("alpine=oci-layout://nowhere", "there is no index.json"),
+        ("alpine=other", "the context of that name is files"),
+    ] {
+        build(&room, &[&other[..], &["--build-context", context]].concat(), dockerfile).fails_with(1, words);
+    }
+}
+
+#[test]
+fn what_came_out_is_told_in_files() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let flags = [
+        "-t",
+        "made:1",
+        "--metadata-file",
+        "told.json",
+        "--iidfile",
+        "id",
+        "--annotation",
+        "a.b=c=d",
+        "--compress",
+    ];
+    build(&room, &flags, "FROM base:1\nRUN echo >/x\n").exits(0);
+    let told: serde_json::Value =
+        serde_json::from_slice(&fs::read(room.folder.join("told.json")).expect("file")).expect("JSON");
+    assert_eq!(told["containerimage.config.digest"], fs::read_to_string(room.folder.join("id")).expect("id"));
+    assert_eq!(told["image.name"], "docker.io/library/made:1");
+    assert_eq!(told["containerimage.descriptor"]["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    let digest = told["containerimage.digest"].as_str().expect("digest");
+    let manifest = fs::read_to_string(room.data().join("blobs/sha256").join(&digest[7..])).expect("manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!(manifest["annotations"], serde_json::json!({"a.b": "c=d"}));
+    assert!(!manifest.to_string().contains("vnd.docker"), "{manifest}");
+    room.call(&["save", "-o", "made.tar", "made:1"]).ok();
+    room.call(&["build", "--annotation", "index:a=b", "context"]).fails(125, "an image is one manifest");
+    room.call(&["build", "--push", "context"]).fails(125, "a name is needed for it");
+    room.call(&["build", "--push", "-o", "out", "-t", "x", "context"]).fails(125, "no image comes out");
+}

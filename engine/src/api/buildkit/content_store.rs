@@ -34,16 +34,21 @@ pub struct ContentStore {
     session: Arc<Session>,
     /// Its name among the client's stores.
     id: String,
-    folder: CacheFolder,
+    /// What it is asked for first.
+    top: Option<Digest>,
     /// What it has got.
     finished: Mutex<Option<Descriptor>>,
 }
 
 impl ContentStore {
-    /// Of a session.
-    pub fn new(session: Arc<Session>, folder: CacheFolder) -> ContentStore {
-        let id = format!("local:{}", folder.path.display());
-        ContentStore { session, id, folder, finished: Mutex::default() }
+    /// Of a session, by its name there.
+    pub fn new(session: Arc<Session>, id: String, top: Option<Digest>) -> ContentStore {
+        ContentStore { session, id, top, finished: Mutex::default() }
+    }
+
+    /// A folder for caches.
+    pub fn of_folder(session: Arc<Session>, folder: &CacheFolder) -> ContentStore {
+        ContentStore::new(session, format!("local:{}", folder.path.display()), folder.digest)
     }
 
     /// The manifest of the cache that was made, which the client writes into the folder's index.
@@ -105,12 +110,12 @@ impl std::fmt::Debug for ContentStore {
 
 impl Shelf for ContentStore {
     fn name(&self) -> String {
-        self.folder.path.display().to_string()
+        self.id.split_once(':').map_or(self.id.clone(), |(_, name)| name.to_string())
     }
 
     fn document(&self, descriptor: Option<&Descriptor>) -> Result<Vec<u8>> {
         // The client has looked for the name in the folder's index.
-        let digest = descriptor.map(|found| found.digest).or(self.folder.digest);
+        let digest = descriptor.map(|found| found.digest).or(self.top);
         let digest = digest.ok_or_else(|| Error::not_found("the client says no digest"))?;
         let mut text = Vec::new();
         self.read(&digest)?.take(DOCUMENT_MAX + 1).read_to_end(&mut text)?;

@@ -37,6 +37,8 @@ pub struct Export {
     pub output: Output,
     /// Names of the image.
     pub names: Vec<Reference>,
+    /// What its manifest says, besides.
+    pub annotations: BTreeMap<String, String>,
     is_pushed: bool,
     delivery: Delivery,
 }
@@ -65,8 +67,13 @@ impl Export {
             [one] => Some(one),
             _ => return Err(Status::new(UNIMPLEMENTED, "several outputs: one comes out of a build")),
         };
-        let mut export =
-            Export { output: Output::Nothing, names: Vec::new(), is_pushed: false, delivery: Delivery::None };
+        let mut export = Export {
+            output: Output::Nothing,
+            names: Vec::new(),
+            annotations: BTreeMap::new(),
+            is_pushed: false,
+            delivery: Delivery::None,
+        };
         let Some(Exporter { kind, attributes }) = exporter else { return Ok(export) };
         let wrong = |what: String| Status::invalid(format!("--output type={kind}: {what}"));
         for (name, value) in attributes {
@@ -83,6 +90,10 @@ impl Export {
                     }
                 }
                 "push" => export.is_pushed = is_true(value),
+                name if annotation_of(name).is_some() => {
+                    let key = annotation_of(name).unwrap_or_default();
+                    export.annotations.insert(key.to_string(), value.clone());
+                }
                 "context" => {}
                 "mode" | "platform-split" if kind == "local" => {}
                 name if USUAL
@@ -173,6 +184,11 @@ pub fn push_as(store: &Store, built: &Built, name: &Reference, access: &Access) 
     };
     store.name_image(&known)?;
     Ok(digest)
+}
+
+/// The key of an annotation of the manifest.
+fn annotation_of(name: &str) -> Option<&str> {
+    name.strip_prefix("annotation.").or_else(|| name.strip_prefix("annotation-manifest."))
 }
 
 /// As Go reads what is true.

@@ -10,7 +10,7 @@
 //! content_store                               caches in folders of the client's
 //! job, builds                                 what clients have begun, and look at
 //! result, frontend, export                    what is asked for
-//! images, sources, solve, progress, cache     a build, and what builds have kept
+//! sources, solve, progress, cache             a build, and what builds have kept
 //! bridge, control                             what can be called
 //! ```
 
@@ -26,7 +26,6 @@ mod file_send;
 mod file_sync;
 mod frame;
 mod frontend;
-mod images;
 mod job;
 mod keeper;
 mod message;

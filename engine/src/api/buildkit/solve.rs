@@ -14,7 +14,6 @@ use super::builds::Builds;
 use super::content_store::ContentStore;
 use super::export::{Export, push_as};
 use super::frontend::Wish;
-use super::images::Images;
 use super::job::Job;
 use super::keeper::SessionKeeper;
 use super::message::{BridgeRequest, Detail, Rpc, SolveRequest, SolveResponse};
@@ -24,7 +23,7 @@ use super::session::Session;
 use super::sources::{Broken, Sources};
 use super::status::{CANCELLED, Status, UNKNOWN};
 use crate::build::{
-    Built, Cancellation, Event, Excerpt, Failure, GitIdentity, Output, STACK, Sink, StoreImages,
+    Built, Cancellation, Event, Excerpt, Failure, GitIdentity, Output, Replaced, STACK, Sink, StoreImages,
     build as build_image,
 };
 use crate::command::caches;
@@ -121,6 +120,7 @@ impl<'d> Work<'d> {
             output => output.clone(),
         };
         wish.options.tags.clone_from(&export.names);
+        wish.options.annotations.clone_from(&export.annotations);
         let keeper = Arc::new(SessionKeeper::new(session.clone(), builds.store.clone()));
         wish.options.git = GitIdentity::Nobody;
         wish.options.keeper = Some(keeper.clone());
@@ -138,14 +138,15 @@ impl<'d> Work<'d> {
         let named = sources.named(cancellation)?;
         let (context, dockerfile) = sources.fetch()?;
         let broken = sources.broken;
-        self.wish.options.contexts = named.paths();
+        self.wish.options.contexts = named.contexts();
         let access = self.access()?;
         let stores = self.open_caches()?;
         let is_asked = self.wish.options.platform.is_some();
         let images = StoreImages { store, is_asked, is_pulled: self.wish.is_pulled, access };
-        let mut images = Images { images, replaced: named.images.clone() };
+        let mut images = images;
+        let mut replaced = Replaced { provider: &mut images, names: named.images.clone() };
         let (sources, options) = ((context, &dockerfile), &self.wish.options);
-        let built = build_image(store, sources, options, &mut images, &self.teller, cancellation);
+        let built = build_image(store, sources, options, &mut replaced, &self.teller, cancellation);
         let built: Option<Built> = built.map_err(|failure| explain(failure, &broken, cancellation))?;
         if let Some(what) = self.export.delivery() {
             self.teller.part(what, || self.export.deliver(&self.session))?;
@@ -153,7 +154,7 @@ impl<'d> Work<'d> {
         let mut pushed = None;
         for name in self.export.pushes() {
             let Some(built) = &built else { break };
-            let push = || push_as(store, built, name, &images.images.access);
+            let push = || push_as(store, built, name, &images.access);
             let digest = self.teller.part(&format!("pushing {}", name.familiar()), push)?;
             pushed.get_or_insert(digest);
         }
@@ -178,7 +179,7 @@ impl<'d> Work<'d> {
         let stores = RefCell::new(Vec::new());
         let access = Arc::new(self.access()?);
         self.wish.options.caches = caches(&self.builds.store, &access, sources, targets, |folder| {
-            let store = Arc::new(ContentStore::new(self.session.clone(), folder));
+            let store = Arc::new(ContentStore::of_folder(self.session.clone(), &folder));
             stores.borrow_mut().push(store.clone());
             Ok(store)
         })?;

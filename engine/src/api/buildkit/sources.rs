@@ -1,18 +1,21 @@
 //! Where a build's files come from: folders of the client's, files that it sends, addresses, results of other builds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::builds::Builds;
+use super::content_store::ContentStore;
 use super::file_sync::{Selection, read_files, read_folder};
 use super::frontend::{ContextWish, Wish};
-use super::images::whole;
 use super::session::Session;
 use super::status::{CANCELLED, Status, UNKNOWN};
 use super::upload;
-use crate::build::{Cancellation, ContextSource, DockerfileSource, TEXT_MAX, unpack_context};
+use crate::build::{
+    Cancellation, ContextSource, DockerfileSource, GitAddress, NamedContext, TEXT_MAX, import_image,
+    unpack_context, whole_name,
+};
+use crate::image::Platform;
 use crate::layer::{Patterns, pipe};
 use crate::store::NewLayer;
 
@@ -42,14 +45,18 @@ pub struct Sources<'b> {
 pub struct Named {
     /// Folders, as they came. They are deleted with this value.
     folders: BTreeMap<String, NewLayer>,
+    /// What is fetched from elsewhere.
+    others: BTreeMap<String, NamedContext>,
     /// Names of images that stand for others.
     pub images: BTreeMap<String, String>,
 }
 
 impl Named {
-    /// Where the folders are.
-    pub fn paths(&self) -> BTreeMap<String, PathBuf> {
-        self.folders.iter().map(|(name, folder)| (name.clone(), folder.path())).collect()
+    /// Where their files are.
+    pub fn contexts(&self) -> BTreeMap<String, NamedContext> {
+        let folders = self.folders.iter();
+        let folders = folders.map(|(name, folder)| (name.clone(), NamedContext::Folder(folder.path())));
+        folders.chain(self.others.clone()).collect()
     }
 }
 
@@ -109,15 +116,38 @@ impl Sources<'_> {
                     named.folders.insert(name.clone(), folder);
                 }
                 Some(("docker-image", image)) => {
-                    named.images.insert(whole(name), image.trim_start_matches("//").to_string());
+                    named.images.insert(whole_name(name), image.trim_start_matches("//").to_string());
                 }
                 Some(("input", input)) => {
                     let build = self.wish.inputs.get(input).ok_or_else(|| wrong("there is no such input"))?;
                     let image = self.result_of(build, cancellation)?;
                     let missing = || wrong("no image has come of the build that it is");
-                    named.images.insert(whole(name), image.ok_or_else(missing)?);
+                    named.images.insert(whole_name(name), image.ok_or_else(missing)?);
                 }
-                _ => return Err(wrong("must be a folder, or docker-image:// and the name of an image")),
+                Some(("oci-layout", layout)) => {
+                    let (id, digest) =
+                        layout.trim_start_matches("//").rsplit_once('@').unwrap_or((layout, ""));
+                    // The client has looked for the tag.
+                    let id = id.split(':').next().unwrap_or_default();
+                    let digest = digest.parse().map_err(|_| wrong("must end with a digest"))?;
+                    let store = ContentStore::new(self.session.clone(), format!("oci:{id}"), Some(digest));
+                    let platform = self.wish.options.platform.clone().unwrap_or_else(Platform::of_machine);
+                    let image = import_image(&self.builds.store, Arc::new(store), &platform);
+                    let image = image.map_err(|error| wrong(&error.to_string()))?;
+                    named.images.insert(whole_name(name), image.id.to_string());
+                }
+                _ if GitAddress::is_one(place) => {
+                    let address = GitAddress::parse(place)?;
+                    named.others.insert(name.clone(), NamedContext::Git(address));
+                }
+                Some(("http" | "https", _)) => {
+                    named.others.insert(name.clone(), NamedContext::Tar(place.clone()));
+                }
+                _ => {
+                    return Err(wrong(
+                        "must be a folder, docker-image:// with the name of an image, oci-layout://, or an address of a tar or a repository of git",
+                    ));
+                }
             }
         }
         Ok(named)

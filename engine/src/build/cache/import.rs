@@ -82,8 +82,10 @@ pub struct Brought {
 pub enum Need {
     /// Its files are.
     Files,
-    /// It is one of the image's: its blob is, too.
+    /// It is one of the image's: its blob is, too, or its tar.
     Blob,
+    /// It is one of an image that names this very blob.
+    ThisBlob,
 }
 
 impl Imports {
@@ -254,7 +256,11 @@ fn foreign() -> Error {
     Error::invalid("it is a cache of BuildKit's, whose keys are its own: box makes one with --cache-to")
 }
 
-fn read_document(shelf: &dyn Shelf, blob: &Descriptor) -> Result<Vec<u8>> {
+/// A blob that is small enough to be read at once.
+///
+/// # Errors
+/// It is not there, or not what its digest says.
+pub fn read_document(shelf: &dyn Shelf, blob: &Descriptor) -> Result<Vec<u8>> {
     let Descriptor { digest, size, .. } = blob;
     if *size > DOCUMENT_MAX {
         return Err(Error::corrupt(format!("blob {digest}: {size} bytes: {DOCUMENT_MAX} are the most")));
@@ -267,11 +273,19 @@ fn read_document(shelf: &dyn Shelf, blob: &Descriptor) -> Result<Vec<u8>> {
     }
 }
 
-fn bring(store: &Store, layer: &FoundLayer, need: Need) -> Result<Brought> {
+/// Fetches a layer that is not here.
+///
+/// # Errors
+/// It is not there, or not what its digests say.
+pub fn bring(store: &Store, layer: &FoundLayer, need: Need) -> Result<Brought> {
     let FoundLayer { diff_id, chain, blob, shelf } = layer;
     let lease = store.lease(&[blob.digest, *diff_id.digest()])?;
     let blobs = store.blobs();
-    let has_blob = need == Need::Files || blobs.has(&blob.digest) || blobs.has(diff_id.digest());
+    let has_blob = match need {
+        Need::Files => true,
+        Need::Blob => blobs.has(&blob.digest) || blobs.has(diff_id.digest()),
+        Need::ThisBlob => blobs.has(&blob.digest),
+    };
     let held = store.layers().hold(chain)?;
     let lock = match held {
         Some(lock) if has_blob => lock,

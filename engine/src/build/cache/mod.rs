@@ -8,6 +8,7 @@ mod document;
 mod image;
 mod import;
 mod layout;
+mod pulled;
 mod registry;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use document::{CacheDocument, CachedStep, MEDIA_TYPE};
 pub use image::image_or_registry;
 pub use import::{Brought, Found, FoundLayer, Imports, Need};
 pub use layout::LayoutShelf;
+pub use pulled::import_image;
 pub use registry::RegistryShelf;
 
 use crate::error::Result;

@@ -188,7 +188,8 @@ pub fn export(
     blob.write_all(&document).and_then(|()| blob.flush()).context(|| "the cache's document")?;
     let config = put(shelf, &blob.complete(), MEDIA_TYPE)?;
     let media_type = Some(media_type::OCI_MANIFEST.to_string());
-    let manifest = Manifest { schema_version: 2, media_type, config, layers };
+    let annotations = BTreeMap::new();
+    let manifest = Manifest { schema_version: 2, media_type, config, layers, annotations };
     let text = serde_json::to_vec(&manifest).map_err(|error| Error::invalid(format!("manifest: {error}")))?;
     let described = descriptor(Digest::of(&text), text.len() as u64, media_type::OCI_MANIFEST);
     shelf.finish(&described, &text)?;

@@ -67,7 +67,7 @@ pub fn export(
         Some(below) => {
             vertex.note("exporting layers");
             let layers = own_layers(store, (&target.chain, below), (&blobs, &brought), &mut kept)?;
-            Some(write_manifest(&text, layers)?)
+            Some(write_manifest(&text, layers, &options.annotations)?)
         }
     };
     let documents = [Some(Digest::of(&text)), manifest.as_deref().map(Digest::of)];

@@ -211,6 +211,12 @@ impl Compiler<'_> {
             self.stage(earlier)?;
             return Ok((Base::Stage(earlier), platform));
         }
+        if self.wishes.contexts.contains(&name) {
+            return Err(Error::invalid(format!(
+                "FROM {name}: the context of that name is files, and no image: FROM scratch, and COPY --from={name} / /"
+            ))
+            .into());
+        }
         Ok((Base::Image(self.image(&name, &platform)?), platform))
     }
 
