@@ -13,7 +13,7 @@ use crate::container::{
     Restart, Seccomp, Sharing, Source, Start, Streams, USUAL, create,
 };
 use crate::error::{Context, Error, Result};
-use crate::store::Store;
+use crate::store::{ImageRecord, Store};
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { long, short, value: None, help }
@@ -161,20 +161,26 @@ impl Wanted {
     /// # Errors
     /// There is no such image.
     pub fn source(&self, store: &Store) -> Result<Source> {
-        find_source(store, &self.image, &self.options)
+        find_source(store, &self.image, None, &self.options)
     }
 
-    /// Finds the image and makes the container.
+    /// Finds the image and makes the container. `found` is the image that its name has meant a moment ago.
     ///
     /// # Errors
     /// There is no such image; the name is taken.
-    pub fn create(self, store: &Store, lifetime: Lifetime, start: Start) -> Result<Own> {
+    pub fn create(
+        self,
+        store: &Store,
+        found: Option<ImageRecord>,
+        lifetime: Lifetime,
+        start: Start,
+    ) -> Result<Own> {
         let Wanted { image, name, id_file, options } = self;
         if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
         }
-        let source = find_source(store, &image, &options)?;
+        let source = find_source(store, &image, found, &options)?;
         say_if_squashed(store);
         let own = create(store, source, name, options, lifetime, start)?;
         if let Some(file) = id_file {
@@ -184,11 +190,11 @@ impl Wanted {
     }
 }
 
-fn find_source(store: &Store, image: &str, options: &Options) -> Result<Source> {
+fn find_source(store: &Store, image: &str, found: Option<ImageRecord>, options: &Options) -> Result<Source> {
     for name in options.network.names() {
         store.networks().find(&name)?;
     }
-    Source::find(store, image)
+    Source::find(store, image, found)
 }
 
 fn say_if_squashed(store: &Store) {

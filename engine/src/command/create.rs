@@ -20,8 +20,8 @@ pub const COMMAND: Command = Command {
 
 fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
+    let found = provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
     let lifetime = if arguments.is_set("rm") { Lifetime::OfProgram } else { Lifetime::Kept };
-    let own = Wanted::parse(arguments)?.create(&store, lifetime, Start::Later)?;
+    let own = Wanted::parse(arguments)?.create(&store, found, lifetime, Start::Later)?;
     print(&format!("{}\n", own.record.id))
 }

@@ -106,8 +106,8 @@ fn enter_with(
     arguments: &Arguments,
 ) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
-    provide(store, image, arguments)?;
-    let source = Source::find(store, image)?;
+    let found = provide(store, image, arguments)?;
+    let source = Source::find(store, image, found)?;
     let id = Some(record.id.clone());
     let text = |flag: &str| arguments.text(flag).map(|text| text.map(str::to_string));
     let mut options = Options {

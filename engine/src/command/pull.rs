@@ -8,7 +8,7 @@ use crate::image::Platform;
 use crate::reference::{Reference, Repository};
 use crate::registries::Meaning;
 use crate::registry::Access;
-use crate::store::Store;
+use crate::store::{ImageRecord, Store};
 use crate::transfer::{Observer, Pulled, Silent, fetch_from_catalog, find_in_catalog};
 
 pub const COMMAND: Command = Command {
@@ -154,11 +154,12 @@ impl Policy {
     }
 }
 
-/// Sees to it that the image of a new container is there. What has the form of a path is no name.
+/// Sees to it that the image of a new container is there. What has the form of a path is no name. The result is what the name was found
+/// to mean, if that was looked for.
 ///
 /// # Errors
 /// It is not there, and cannot or must not be pulled.
-pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
+pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<Option<ImageRecord>> {
     let (policy, platform) = (Policy::parse(arguments.text("pull")?)?, platform(arguments)?);
     let machine = Platform::of_machine();
     if let Some(other) = platform.as_ref().filter(|platform| !machine.accepts(platform)) {
@@ -168,12 +169,12 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
     }
     let is_path = crate::container::Source::is_path(name);
     if is_path || policy == Policy::Never {
-        return Ok(());
+        return Ok(None);
     }
     if policy == Policy::Missing {
         match store.find_image(name) {
             Ok(found) if platform.as_ref().is_none_or(|platform| platform.accepts(&found.platform)) => {
-                return Ok(());
+                return Ok(Some(found));
             }
             Err(error) if error.kind() != Kind::NotFound => return Err(error),
             _ => {}
@@ -185,11 +186,11 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
         if !arguments.is_set("quiet") && policy == Policy::Missing {
             say(&format!("{} is not here: fetching {}", reference.familiar(), known.0.url));
         }
-        return fetch_from_catalog(store, &reference, &known, &access).map(drop);
+        return fetch_from_catalog(store, &reference, &known, &access).map(|_| None);
     }
     let reference = expand(name, &access)?;
     if arguments.is_set("quiet") {
-        return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
+        return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| None);
     }
     if policy == Policy::Missing {
         say(&format!(
@@ -203,5 +204,5 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
     if !pulled.was_there {
         say(&format!("{}: {}", reference.familiar(), pulled.digest));
     }
-    Ok(())
+    Ok(None)
 }

@@ -86,7 +86,7 @@ fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>
     // Nobody is attached whose end would be that of its stdin.
     wanted.options.keeps_stdin = detached && wanted.options.streams.interactive;
     let store = Timeline::measure(timeline, "store", || global.store())?;
-    Timeline::measure(timeline, "image", || provide(&store, wanted.image(), arguments))?;
+    let found = Timeline::measure(timeline, "image", || provide(&store, wanted.image(), arguments))?;
     // Whoever is on a network with a name is announced there, which is its monitor's work. Without one nobody can let go.
     let Streams { interactive, terminal } = wanted.options.streams;
     let has_monitor = detached
@@ -100,7 +100,7 @@ fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>
         (true, true) => Lifetime::OfProgram,
         (true, false) => Lifetime::OfCommand,
     };
-    let own = Timeline::measure(timeline, "create", || wanted.create(&store, lifetime, Start::Now))?;
+    let own = Timeline::measure(timeline, "create", || wanted.create(&store, found, lifetime, Start::Now))?;
     if detached {
         let id = own.record.id.clone();
         Timeline::measure(timeline, "start", || start_detached(&store, own, &mut say))?;

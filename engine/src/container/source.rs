@@ -6,7 +6,7 @@ use super::record::Base;
 use crate::archive;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Execution, Platform};
-use crate::store::{Image, Lock, Store};
+use crate::store::{Image, ImageRecord, Lock, Store};
 
 /// Where a container's root comes from, and how its author wants it to be run.
 #[derive(Debug)]
@@ -31,13 +31,13 @@ impl Source {
         is_path || (ends_like_a_tar && Path::new(name).exists())
     }
 
-    /// Finds what a command line means.
+    /// Finds what a command line means. `found` is the image that its name has meant a moment ago.
     ///
     /// # Errors
     /// There is no such thing, or it is for another machine.
-    pub fn find(store: &Store, name: &str) -> Result<Source> {
+    pub fn find(store: &Store, name: &str, found: Option<ImageRecord>) -> Result<Source> {
         if !Source::is_path(name) {
-            return Source::of_name(store, name);
+            return Source::of_name(store, name, found);
         }
         let path = Path::new(name);
         let status = std::fs::metadata(path).context(|| name.to_string())?;
@@ -58,19 +58,19 @@ impl Source {
         })
     }
 
-    /// An image by its name, whatever that looks like.
+    /// An image by its name, whatever that looks like; `found` as in [`Source::find`].
     ///
     /// # Errors
     /// There is none, or it is for another machine.
-    pub fn of_name(store: &Store, name: &str) -> Result<Source> {
+    pub fn of_name(store: &Store, name: &str, found: Option<ImageRecord>) -> Result<Source> {
         // Nobody removes it between the look at its name and the locks.
         let _beside = store.beside_removals()?;
-        let record = store.find_image(name).map_err(|error| match error.kind() {
-            Kind::NotFound => Error::not_found(format!(
-                "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
-            )),
-            _ => error,
-        })?;
+        let still =
+            |found: &ImageRecord| store.images().find(&found.name).ok().flatten().as_ref() == Some(found);
+        let record = match found.filter(still) {
+            Some(record) => record,
+            None => store.find_image(name).map_err(|error| no_image(name, error))?,
+        };
         match store.hold_image(&record)? {
             Some((image, locks)) => Source::of_image(name, image, locks),
             None => {
@@ -95,5 +95,14 @@ impl Source {
             execution: config.config,
             locks,
         })
+    }
+}
+
+fn no_image(name: &str, error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::not_found(format!(
+            "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
+        )),
+        _ => error,
     }
 }

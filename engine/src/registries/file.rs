@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::toml;
 use crate::error::{Context, Error, Result};
+use crate::folder::names;
 
 /// Where the machine has them.
 const MACHINE: &str = "/etc/containers";
@@ -69,12 +70,12 @@ fn find(machine: &Path, user: Option<&Path>) -> Result<Vec<PathBuf>> {
     };
     let mut files = vec![main];
     for folder in folders.iter().map(|folder| folder.join(FOLDER)) {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
+        let names = match names(&folder) {
+            Ok(names) => names,
             Err(error) if is_missing(&error) => continue,
             Err(error) => return Err(error).context(|| folder.display().to_string()),
         };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let mut paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
         paths.sort();
         files.extend(paths);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, Sharing};
 use super::whole::sync_folder;
-use super::{PARTIAL, fresh_name, names_in, removal, write_without_sync};
+use super::{PARTIAL, fresh_name, names_in, read_whole, removal, write_without_sync};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
@@ -79,8 +79,11 @@ impl Layers {
     /// It is not there, or its record is broken.
     pub fn record(&self, id: &ChainId) -> Result<LayerRecord> {
         let path = self.folder_of(id).join(RECORD);
-        let text = std::fs::read(&path).context(|| format!("layer {id}"))?;
-        serde_json::from_slice(&text).map_err(|error| Error::corrupt(format!("{}: {error}", path.display())))
+        let parsed =
+            read_whole(&path, |text| serde_json::from_slice(text)).context(|| format!("layer {id}"))?;
+        let missing = || Error::not_found(format!("layer {id}: {}: it is not there", path.display()));
+        let parsed = parsed.ok_or_else(missing)?;
+        parsed.map_err(|error| Error::corrupt(format!("{}: {error}", path.display())))
     }
 
     /// Whether its files belong to those whom they belong to in a container that is started now.

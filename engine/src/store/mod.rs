@@ -56,6 +56,7 @@ pub use watch::FolderWatch;
 pub use whole::{read_whole, write_whole, write_without_sync};
 
 use crate::error::{Context, Error, Result};
+use crate::folder;
 use crate::ids::IdMaps;
 
 /// Names of what is being made, and of what is being removed.
@@ -236,11 +237,9 @@ fn may_be_name(name: &str) -> bool {
 
 /// What a folder of the store has, without what is half made, half removed or put aside; hidden names as well.
 fn names_in(folder: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
     let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.context(|| format!("read {}", folder.display()))?;
-        if let Ok(name) = entry.file_name().into_string()
+    for name in folder::names(folder).context(|| format!("read {}", folder.display()))? {
+        if let Ok(name) = name.into_string()
             && !name.starts_with(PARTIAL)
             && !name.starts_with(GONE)
             && !name.starts_with(broken::BROKEN)

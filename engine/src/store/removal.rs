@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::{GONE, PARTIAL, beside, fresh_name};
 use crate::deletion;
 use crate::error::{Context, Result};
+use crate::folder;
 use crate::ids::IdMaps;
 use crate::inside;
 
@@ -34,13 +35,15 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 /// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked; what `claim`
 /// gives is held until it is deleted. What cannot be deleted keeps nobody from the rest; the first error is the result.
 pub fn sweep<T>(folder: &Path, maps: Option<&IdMaps>, claim: impl Fn(&Path) -> Option<T>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
     let mut swept = Ok(());
-    for entry in entries {
-        let path = entry.context(|| format!("read {}", folder.display()))?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let claimed = if name.starts_with(PARTIAL) { claim(&path) } else { None };
-        if name.starts_with(GONE) || claimed.is_some() {
+    for name in folder::names(folder).context(|| format!("read {}", folder.display()))? {
+        let is_partial = name.as_bytes().starts_with(PARTIAL.as_bytes());
+        if !is_partial && !name.as_bytes().starts_with(GONE.as_bytes()) {
+            continue;
+        }
+        let path = folder.join(name);
+        let claimed = if is_partial { claim(&path) } else { None };
+        if !is_partial || claimed.is_some() {
             swept = swept.and(delete(&path, maps));
         }
     }

@@ -1,9 +1,8 @@
 //! Files that are there as a whole or not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
@@ -33,7 +32,8 @@ pub fn write_without_sync(path: &Path, content: &[u8]) -> Result<()> {
 fn write(path: &Path, content: &[u8], synced: bool) -> Result<()> {
     let partial = beside(path, &fresh_name(PARTIAL)?);
     let written = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&partial)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(&partial, flags, Mode::from(0o644))?);
         file.write_all(content)?;
         if synced {
             file.sync_all()?;

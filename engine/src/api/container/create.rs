@@ -22,7 +22,8 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     daemon.sweep();
     let store = &daemon.store;
     let name = exchange.head.query.text("name").map(|name| name.trim_start_matches('/').to_string());
-    let mut source = Source::of_name(store, &body.image).map_err(|error| no_image(&body.image, error))?;
+    let mut source =
+        Source::of_name(store, &body.image, None).map_err(|error| no_image(&body.image, error))?;
     if let Some(platform) = exchange.head.query.text("platform") {
         check_platform(store, &body.image, platform)?;
     }

@@ -18,6 +18,7 @@ use crate::container::{
 };
 use crate::error::Context;
 use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
+use crate::thread::by_shares;
 use crate::time::Moment;
 
 const FILTERS: [&str; 15] = [
@@ -115,27 +116,23 @@ fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
 
 /// The list as clients get it. What does not run is written once, and again when it has changed.
 fn write(store: &Store, reading: &Reading, rows: &[Row], now: Moment) -> crate::Result<Vec<u8>> {
-    let mut networks = None;
+    let known: Vec<_> = rows.iter().map(|row| reading.text(&row.known).filter(|_| row.rests())).collect();
+    let unknown: Vec<&Row> =
+        rows.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(row, _)| row).collect();
+    let networks = if unknown.is_empty() { Vec::new() } else { store.networks().list()? };
+    let mut written = by_shares(&unknown, |row| text(store, &networks, row)).into_iter();
     let mut list = Vec::with_capacity(rows.len() * USUAL_LENGTH);
     list.push(b'[');
-    for row in rows {
+    for (row, known) in rows.iter().zip(known) {
         if list.len() > 1 {
             list.push(b',');
         }
-        match reading.text(&row.known) {
-            Some(text) if row.rests() => list.extend_from_slice(&text),
-            _ => {
-                if networks.is_none() {
-                    networks = Some(store.networks().list()?);
-                }
-                let start = list.len();
-                let listed = Listed::of(store, networks.as_deref().unwrap_or_default(), row)?;
-                append(&mut list, &listed)?;
-                // The brace that closes it.
-                list.pop();
-                if row.rests() {
-                    reading.keep_text(&row.known, &list[start..]);
-                }
+        if let Some(known) = known {
+            list.extend_from_slice(&known);
+        } else if let Some(text) = written.next().transpose()? {
+            list.extend_from_slice(&text);
+            if row.rests() {
+                reading.keep_text(&row.known, &text);
             }
         }
         list.extend_from_slice(b",\"Status\":");
@@ -144,6 +141,14 @@ fn write(store: &Store, reading: &Reading, rows: &[Row], now: Moment) -> crate::
     }
     list.push(b']');
     Ok(list)
+}
+
+/// Everything but the sentence about its state, and the brace that closes it.
+fn text(store: &Store, networks: &[NetworkRecord], row: &Row) -> crate::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(USUAL_LENGTH);
+    append(&mut text, &Listed::of(store, networks, row)?)?;
+    text.pop();
+    Ok(text)
 }
 
 fn append(list: &mut Vec<u8>, value: &impl Serialize) -> crate::Result<()> {
