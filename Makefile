@@ -162,12 +162,13 @@ cross: toolchain ## build and link both binaries for AArch64 (on AArch64: for x8
 	export CC_$(subst -,_,$(CROSS_TARGET))=$(CROSS_GCC) CFLAGS_$(subst -,_,$(CROSS_TARGET))='-ffreestanding -DRING_CORE_NOSTDLIBINC=1'
 	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox-engine
 
-lint: toolchain ## check format and lints
+lint: toolchain ## check format, lints and the libraries' documentation
 	cargo fmt --all --check
 	cargo clippy --locked --package pillbox --no-default-features --target $(TARGET) -- -D warnings
 	cargo clippy --locked $(WORKSPACE) --all-targets --target $(TARGET) -- -D warnings
 	# Init's binary is not part of an ordinary build, and cannot unwind.
 	cargo clippy --locked --package pillbox-init --features binary --profile init --target $(TARGET) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --package pillbox --package pillbox-netlink --package pillbox-network --package pillbox-json --package pillbox-dbus --target $(TARGET)
 
 instructions: COUNTED := bench/instructions.json
 instructions-update: COUNTED := bench/instructions.json --update

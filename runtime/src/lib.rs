@@ -6,11 +6,13 @@
 //! [`CreateOptions`] say where its stdin, stdout and stderr lead. The command `pillbox` is made of the same
 //! parts, and sees the same containers.
 //!
-//! ```no_run
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
 //! use std::io::Read as _;
 //! use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #   example::prepare();
 //!     let (mut output, write_end) = std::io::pipe()?;
 //!     let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
 //!     let bundle = Bundle::read("/srv/hello".as_ref(), None)?;

@@ -45,8 +45,10 @@ impl Bundle {
 
     /// The bundle at `path` with the text of a config.json in `config`. No file is read.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
+    /// # example::prepare();
     /// use pillbox::Bundle;
     ///
     /// // `root.path` is taken from the bundle's folder.

@@ -40,10 +40,12 @@ impl Container {
     /// Makes a container whose program waits for [`start`](Self::start). This process's descriptors in the options are
     /// closed, so that what the container writes can be read to its end.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # example::prepare();
     /// let (output, write_end) = std::io::pipe()?;
     /// let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
     /// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
@@ -67,8 +69,10 @@ impl Container {
 
     /// A container that exists already, whoever made it.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
+    /// # let _web = example::running();
     /// use pillbox::{Container, Root, Status};
     ///
     /// let container = Container::open(&Root::from_environment(), "web")?;
@@ -136,8 +140,10 @@ impl Container {
     /// Gives [`terminal`](Self::terminal) to the caller, once. The terminal hangs up when the caller closes
     /// it. If nobody takes it, it is closed with this value.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # example::prepare();
     /// use pillbox::{Bundle, Container, CreateOptions, Root};
     ///
     /// let bundle = Bundle::read("/srv/shell".as_ref(), None)?;
@@ -167,9 +173,10 @@ impl Container {
 
     /// Runs the program of a created container, and returns when it runs.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::created();
     /// if let Err(error) = container.start() {
     ///     // A container whose program could not be executed has ended; it is still there.
     ///     container.delete(true)?;
@@ -188,9 +195,10 @@ impl Container {
 
     /// Waits until the program has ended. The result is its exit status, or 128 + the signal that ended it.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::ending();
     /// container.start()?;
     /// match container.wait()? {
     ///     0 => println!("well"),
@@ -213,9 +221,10 @@ impl Container {
     /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by
     /// name and number.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// use pillbox::{Kind, Signal};
     ///
     /// match container.kill(Signal::TERM) {
@@ -242,9 +251,10 @@ impl Container {
 
     /// Stops all processes, until [`resume`](Self::resume).
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// container.pause()?;
     /// assert_eq!(container.status()?, pillbox::Status::Paused);
     /// container.resume()?;
@@ -269,9 +279,10 @@ impl Container {
     /// Runs one more program in the container, and returns when it runs. No signals of the calling thread are
     /// passed on to it, and nothing is copied between its terminal and another one.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// use std::io::Read as _;
     /// use pillbox::{ExecOptions, Stdio, Uid};
     ///
@@ -298,9 +309,10 @@ impl Container {
 
     /// Removes a container that has stopped or was never started; with `force`, any container.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// container.delete(true)?;
     /// # Ok(())
     /// # }

@@ -180,7 +180,7 @@ impl CreateOptions {
     /// network namespace needs no such call, and gets none. If `configure` fails, the container is not
     /// created and nothing is left.
     ///
-    /// ```no_run
+    /// ```
     /// use pillbox::netlink::link;
     /// use pillbox::{CreateOptions, Network};
     ///

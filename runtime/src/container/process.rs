@@ -46,9 +46,10 @@ impl Process {
     /// Waits until it has ended. The result is its exit status, or 128 + the signal that ended it. Several
     /// threads may wait, and each may ask again.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// use pillbox::ExecOptions;
     ///
     /// let process = container.exec(ExecOptions::new(["nginx", "-s", "reload"]))?;
@@ -79,9 +80,10 @@ impl Process {
 
     /// Sends it a signal.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// use pillbox::{ExecOptions, Signal};
     ///
     /// let process = container.exec(ExecOptions::new(["sleep", "1000"]))?;
@@ -121,9 +123,10 @@ impl Process {
 
     /// Gives [`Self::terminal`] to the caller, once. The terminal hangs up when the caller closes it.
     ///
-    /// ```no_run
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
+    /// # let container = example::running();
     /// use std::io::Write as _;
     /// use pillbox::ExecOptions;
     ///

@@ -27,17 +27,19 @@ use crate::error::{Context, Result};
 /// ever. Mount points and devices that are missing are made in the root: one that cannot be written to (an
 /// overlay without an upper layer) must have them.
 ///
-/// ```no_run
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library/example.rs"));
 /// use std::sync::Arc;
 /// use pillbox::root::{Layers, RootSource};
 /// use pillbox::{Bundle, Container, CreateOptions, Root};
 ///
 /// # fn main() -> pillbox::Result<()> {
-/// let layers = Layers::new(["/store/tools", "/store/base"]).upper("/run/web/upper", "/run/web/work");
+/// # example::prepare();
+/// let layers = Layers::new(["/srv/store/tools", "/srv/store/base"]).upper("/run/hello/upper", "/run/hello/work");
 /// let mount = Arc::new(layers.mount()?);
 /// let options = CreateOptions::new().root(RootSource::mount(mount.clone()));
-/// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
-/// let container = Container::create(&Root::from_environment(), "web", &bundle, options)?;
+/// let bundle = Bundle::read("/srv/hello".as_ref(), None)?;
+/// let container = Container::create(&Root::from_environment(), "hello", &bundle, options)?;
 /// container.start()?;
 /// let status = container.wait()?;
 /// // The container's end did not wait for its changes to be written to the disk: this does.

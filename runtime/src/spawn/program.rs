@@ -64,7 +64,7 @@ fn begin(
 }
 
 /// Runs the program at `path` with the caller's rights and without arguments, and keeps stdout and stderr
-/// apart: all of the one, and the last [`QUOTED`] bytes of the other. The result is how it ended, as wait(2)
+/// apart: all of the one, and the last `QUOTED` bytes of the other. The result is how it ended, as wait(2)
 /// encodes it. When it takes longer than `limit`, or has more than `most` bytes to say on stdout, it is
 /// killed with its children, and `word` says so with what it had said.
 ///

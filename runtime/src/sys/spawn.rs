@@ -57,7 +57,7 @@ pub struct Child<'a> {
     failed: [AtomicU32; 2],
 }
 
-/// The result of [`spawn`].
+/// The result of a clone.
 pub struct Spawned {
     /// The process that became init.
     pub pid: Pid,
