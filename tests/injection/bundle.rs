@@ -29,10 +29,14 @@ pub enum Bundle {
     Unseeded,
     /// In the host's mount namespace.
     HostMounts,
+    /// On a bridge that is there, with published ports.
+    Network,
+    /// The same, on a machine that has no network yet.
+    FirstNetwork,
 }
 
 impl Bundle {
-    pub const ALL: [Bundle; 9] = [
+    pub const ALL: [Bundle; 11] = [
         Bundle::Plain,
         Bundle::Hooks,
         Bundle::User,
@@ -42,6 +46,8 @@ impl Bundle {
         Bundle::Engine,
         Bundle::Unseeded,
         Bundle::HostMounts,
+        Bundle::Network,
+        Bundle::FirstNetwork,
     ];
 
     pub fn name(self) -> &'static str {
@@ -55,7 +61,19 @@ impl Bundle {
             Bundle::Engine => "engine",
             Bundle::Unseeded => "unseeded",
             Bundle::HostMounts => "hostmounts",
+            Bundle::Network => "network",
+            Bundle::FirstNetwork => "firstnetwork",
         }
+    }
+
+    /// Whether its containers are on a network.
+    pub fn is_connected(self) -> bool {
+        matches!(self, Bundle::Network | Bundle::FirstNetwork)
+    }
+
+    /// Whether the runtime was built with what it needs.
+    pub fn is_known(self) -> bool {
+        cfg!(feature = "network") || !self.is_connected()
     }
 }
 
@@ -67,6 +85,13 @@ impl FromStr for Bundle {
         found.ok_or_else(|| format!("{text}: no such bundle"))
     }
 }
+
+/// The netconf.json of those that are on a network.
+pub const NETCONF: &str = r#"{
+    "model": {"type": "bridge", "subnets": ["10.90.0.0/24", "fd00:90::/64"]},
+    "interfaces": [{"ports": ["8080:80", "127.0.0.1:8081:81/udp"]}],
+    "dns": {"nameservers": ["9.9.9.9"]}
+}"#;
 
 /// The places that a configuration names.
 pub struct Paths<'p> {
@@ -81,7 +106,7 @@ pub struct Paths<'p> {
 pub fn config(bundle: Bundle, script: &str, paths: &Paths<'_>) -> Value {
     let mut config = base(script, paths.cgroup);
     match bundle {
-        Bundle::Plain | Bundle::Unseeded => {}
+        Bundle::Plain | Bundle::Unseeded | Bundle::Network | Bundle::FirstNetwork => {}
         Bundle::Hooks => {
             let hook = json!([{"path": "/bin/busybox", "args": ["true"], "timeout": 5}]);
             for name in

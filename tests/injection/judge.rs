@@ -76,8 +76,10 @@ fn what_it_says(verb: &Verb, injected: Injected, ended: &Ended) -> Option<(&'sta
         1 => None,
         // A command that passes a program's status on says by it that the process was killed.
         0 if verb.success != 0 && injected.kills_container() && ended.code == 128 + 9 => None,
-        // Its table shows the failure.
-        0 if verb.name == "check" && ended.code == 1 => None,
+        // What it is for says the failure.
+        0 if ["check", "net-check"].contains(&verb.name) && ended.code == 1 && !ended.stdout.is_empty() => {
+            None
+        }
         0 => Some(("fails without a word", said())),
         _ => Some(("more than a line", said())),
     }
@@ -138,9 +140,19 @@ fn clean_up(place: &Place, verb: &Verb) -> Vec<Violation> {
             is_wrong(kind, text);
         }
     }
-    let left = place.leftovers();
+    // Of a container that is lost nothing but its networks is known.
+    let left = if verb.before == Before::Lost { Vec::new() } else { place.leftovers() };
     if !left.is_empty() {
         is_wrong("delete --force leaves", left.join(", "));
+    }
+    if place.bundle.is_connected() {
+        let mut wrong = place.put_networks_right();
+        wrong.extend(place.leftovers());
+        if !wrong.is_empty() {
+            is_wrong("net gc leaves", wrong.join(", "));
+        }
+    }
+    if !found.is_empty() {
         place.clear();
     }
     found

@@ -9,10 +9,14 @@
 //! goes wrong. `PILLBOX_TEST_RUNTIME` selects another binary than the one built with this test.
 
 mod bundle;
+mod connection;
 mod fault;
 mod judge;
 mod place;
 mod report;
+// What the tests of networks show of the packet filter.
+#[path = "../networks/rules.rs"]
+mod rules;
 mod surroundings;
 mod tracer;
 mod unit;

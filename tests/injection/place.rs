@@ -14,6 +14,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use crate::bundle::{self, Bundle, Paths};
+use crate::connection;
 use crate::tracer;
 use crate::watchdog::{LIMIT, Watchdog, processes};
 
@@ -43,6 +44,8 @@ pub struct Place {
     cgroup: String,
     holder: i32,
     mounts: BTreeSet<String>,
+    /// What networks have on the machine before any container.
+    networks: Vec<String>,
     /// The sockets that receive terminals and listeners.
     sockets: Vec<UnixListener>,
 }
@@ -80,6 +83,7 @@ impl Place {
             cgroup,
             holder: 0,
             mounts: BTreeSet::new(),
+            networks: Vec::new(),
             sockets: Vec::new(),
         };
         for socket in ["console.sock", "agent.sock"] {
@@ -88,6 +92,10 @@ impl Place {
             place.sockets.push(socket);
         }
         place.mounts = mounts();
+        if bundle.is_connected() {
+            connection::prepare()?;
+            fs::write(place.path("bundle/netconf.json"), bundle::NETCONF)?;
+        }
         Ok(place)
     }
 
@@ -116,7 +124,70 @@ impl Place {
         }
         let paths =
             Paths { scratch: &self.scratch, cgroup: &format!("{}/{ID}", self.cgroup), holder: self.holder };
-        fs::write(self.path("bundle/config.json"), bundle::config(self.bundle, script, &paths).to_string())
+        fs::write(self.path("bundle/config.json"), bundle::config(self.bundle, script, &paths).to_string())?;
+        match self.bundle {
+            Bundle::Network => self.keep_network(),
+            Bundle::FirstNetwork => self.remove_network(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that the network is there.
+    fn keep_network(&mut self) -> io::Result<()> {
+        if connection::is_there() {
+            return Ok(());
+        }
+        let bundle = self.path("bundle");
+        let bundle = format!("--bundle={}", bundle.display());
+        for arguments in [&["create", &bundle, ID][..], &["delete", "--force", ID]] {
+            self.succeed(arguments)?;
+        }
+        // A container's links go with its network namespace, which takes a moment.
+        wait_until(LIMIT, || connection::of_a_container().is_empty());
+        self.networks = connection::of_networks();
+        Ok(())
+    }
+
+    /// Makes sure that it is not, nor anything of it.
+    fn remove_network(&self) -> io::Result<()> {
+        if connection::is_there() {
+            self.succeed(&["net", "rm", connection::NETWORK])?;
+        }
+        Ok(())
+    }
+
+    /// What somebody does who wants the machine's networks in order; what is wrong with them all the same.
+    pub fn put_networks_right(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (arguments, is_silent) in [(&["net", "gc"], false), (&["net", "check"], true)] {
+            match self.call(arguments) {
+                Ok(Ended { code: 0, stderr, stdout, .. })
+                    if stderr.is_empty() && (stdout.is_empty() || !is_silent) => {}
+                ended => wrong.push(format!("{}: {ended:?}", arguments.join(" "))),
+            }
+        }
+        if self.bundle == Bundle::FirstNetwork {
+            wrong.extend(self.remove_network().err().map(|error| error.to_string()));
+        }
+        // Links go with a network namespace, which takes a moment.
+        wait_until(Duration::from_secs(2), || connection::of_a_container().is_empty());
+        wrong.extend(connection::of_a_container());
+        let now = connection::of_networks();
+        wrong.extend(
+            now.iter().filter(|line| !self.networks.contains(line)).map(|line| format!("left: {line}")),
+        );
+        wrong.extend(
+            self.networks.iter().filter(|line| !now.contains(line)).map(|line| format!("gone: {line}")),
+        );
+        wrong
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> io::Result<()> {
+        let ended = self.call(arguments)?;
+        match (ended.code, ended.stderr.is_empty()) {
+            (0, true) => Ok(()),
+            _ => Err(io::Error::other(format!("{}: {ended:?}", arguments.join(" ")))),
+        }
     }
 
     /// Makes sure that there is a process whose namespaces can be joined.
@@ -217,6 +288,13 @@ impl Place {
         fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_string()
     }
 
+    /// Removes the state folder and the cgroup of a container that has ended.
+    pub fn forget(&self, id: &str) -> io::Result<()> {
+        fs::remove_dir_all(self.path("state").join(id))?;
+        remove_cgroups(&Path::new(HIERARCHY).join(self.cgroup.trim_start_matches('/')));
+        Ok(())
+    }
+
     /// What was not there before any container; processes that are about to end have two seconds.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
@@ -242,12 +320,15 @@ impl Place {
         let is_folder = |name: &String| cgroups.join(name).is_dir();
         left.extend(names(&cgroups).into_iter().filter(is_folder).map(|name| format!("cgroup {name}")));
         left.extend(mounts().difference(&self.mounts).map(|point| format!("mount {point}")));
+        if self.bundle.is_connected() {
+            left.extend(connection::of_a_container());
+        }
         left
     }
 
     /// Files of the runtime that nobody asked for, beside those that exist on purpose.
     pub fn strays(&self) -> Vec<String> {
-        let known = ["config.json", "rootfs", "pid"];
+        let known = ["config.json", "netconf.json", "rootfs", "pid"];
         let entries = fs::read_dir(self.path("bundle")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| !known.contains(&name.as_str())).map(|name| format!("file {name}")).collect()
@@ -268,6 +349,9 @@ impl Place {
             remove_cgroups(&Path::new(HIERARCHY).join(self.cgroup.trim_start_matches('/')));
             let _ = fs::remove_dir_all(self.path("state"));
             let _ = fs::create_dir(self.path("state"));
+            if self.bundle.is_connected() {
+                let _ = connection::clear();
+            }
             self.leftovers_now().is_empty()
         });
     }

@@ -23,7 +23,8 @@ impl Unit {
     pub fn all() -> Vec<Unit> {
         let with =
             |bundle| VERBS.iter().filter(move |verb| verb.goes_with(bundle)).map(move |verb| (*verb, bundle));
-        Bundle::ALL.into_iter().flat_map(with).map(|(verb, bundle)| Unit { verb, bundle }).collect()
+        let known = Bundle::ALL.into_iter().filter(|bundle| bundle.is_known());
+        known.flat_map(with).map(|(verb, bundle)| Unit { verb, bundle }).collect()
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Before {
     Stopped,
     /// It runs, and will soon end by itself, with status 7.
     Ending,
+    /// It has ended, and its state folder is gone.
+    Lost,
 }
 
 /// Whether a command has done its work.
@@ -68,7 +70,7 @@ const P: &str = "--pid-file=/run/injection/bundle/pid";
 const CONSOLE: &str = "CONSOLE";
 
 use Afterwards::{Alive, Any, GoneOnFailure};
-use Before::{Created, Ending, Nothing, Paused, Running, Stopped};
+use Before::{Created, Ending, Lost, Nothing, Paused, Running, Stopped};
 
 #[rustfmt::skip]
 pub const VERBS: &[Verb] = &[
@@ -133,6 +135,13 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "delete-force", before: Running, afterwards: Any, arguments: &["delete", "--force", ID], success: 0, effect: gone },
     Verb { name: "delete-regex", before: Running, afterwards: Any, arguments: &["delete", "--force", "--regex", "^b"], success: 0,
         effect: gone },
+    Verb { name: "net-list", before: Running, afterwards: Alive, arguments: &["net", "list", "--format=json"], success: 0,
+        effect: |_, ended| told(json(ended)["attachments"][0]["attachment"]["owner"] == ID) },
+    Verb { name: "net-check", before: Running, afterwards: Alive, arguments: &["net", "check"], success: 0,
+        effect: |_, ended| told(ended.stdout.is_empty()) },
+    Verb { name: "net-gc", before: Lost, afterwards: Any, arguments: &["net", "gc"], success: 0,
+        // It mends one thing after the other; the next one goes on where it has failed.
+        effect: |place, ended| if ended.code == 0 { gone(place, ended) } else { Effect::Untold } },
     Verb { name: "try", before: Nothing, afterwards: GoneOnFailure, arguments: &["try", "sh", "-c", "exit 7"], success: 7,
         effect: |_, ended| done(ended.code == 7) },
     Verb { name: "explain", before: Nothing, afterwards: Any, arguments: &["explain", B], success: 0,
@@ -163,7 +172,7 @@ impl Verb {
     /// Whether this command takes a path of its own with that bundle.
     pub fn goes_with(&self, bundle: Bundle) -> bool {
         match bundle {
-            Bundle::Plain => true,
+            Bundle::Plain => !self.name.starts_with("net-"),
             Bundle::Hooks => {
                 ["create", "run", "start", "exec", "delete", "delete-force"].contains(&self.name)
             }
@@ -175,7 +184,19 @@ impl Verb {
                 ["create", "run", "start", "exec", "delete-force"].contains(&self.name)
             }
             Bundle::Engine => ["create", "run", "start", "exec", "delete"].contains(&self.name),
-            Bundle::Unseeded => ["create", "run"].contains(&self.name),
+            Bundle::Unseeded | Bundle::FirstNetwork => ["create", "run"].contains(&self.name),
+            Bundle::Network => [
+                "create",
+                "run",
+                "state",
+                "delete",
+                "delete-created",
+                "delete-force",
+                "net-list",
+                "net-check",
+                "net-gc",
+            ]
+            .contains(&self.name),
             Bundle::HostMounts => {
                 ["create", "run", "start", "exec", "delete", "delete-created", "delete-force"]
                     .contains(&self.name)
@@ -220,6 +241,7 @@ impl Verb {
         }
         match self.before {
             Paused => must(place, &["pause", ID]),
+            Lost => lose(place),
             Stopped if wait_until(Duration::from_secs(3), || place.status() == "stopped") => Ok(()),
             Stopped => Err("the program does not end".into()),
             _ if self.name == "mounts-remove" => {
@@ -233,6 +255,15 @@ impl Verb {
     pub fn effect(&self, place: &Place, ended: &Ended) -> Effect {
         (self.effect)(place, ended)
     }
+}
+
+/// Ends the container behind pillbox's back, and removes what is known of it.
+fn lose(place: &Place) -> Result<(), String> {
+    must(place, &["kill", ID, "KILL"])?;
+    if !wait_until(Duration::from_secs(3), || place.status() == "stopped") {
+        return Err("the program does not end".into());
+    }
+    place.forget(ID).map_err(|error| error.to_string())
 }
 
 /// Runs a command without a fault, which must succeed silently.
