@@ -145,18 +145,22 @@ fn finish(
     Ok(())
 }
 
+/// As many bytes tell whether a stream is compressed.
+const BEGINNING: usize = 6;
+
 /// A tar as docker sends it: with `--file` it ends behind its last byte, in the middle of a block, and has no end of its own.
 struct Padded<R> {
     inner: R,
     length: u64,
-    is_plain: bool,
+    /// Its first bytes, which may come one by one: what is compressed has its own end.
+    beginning: Vec<u8>,
     /// How many zeros are still to come behind its end.
     missing: Option<u64>,
 }
 
 impl<R: Read> Padded<R> {
     fn new(inner: R) -> Padded<R> {
-        Padded { inner, length: 0, is_plain: true, missing: None }
+        Padded { inner, length: 0, beginning: Vec::new(), missing: None }
     }
 }
 
@@ -164,16 +168,18 @@ impl<R: Read> Read for Padded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.missing.is_none() {
             let length = self.inner.read(buffer)?;
-            if self.length == 0 && length > 0 {
-                // What is compressed has its own end.
-                self.is_plain = !is_compressed(&buffer[..length]);
-            }
+            let missing = BEGINNING.saturating_sub(self.beginning.len());
+            self.beginning.extend_from_slice(&buffer[..length.min(missing)]);
             self.length += length as u64;
             if length > 0 || buffer.is_empty() {
                 return Ok(length);
             }
             let to_block = self.length.next_multiple_of(BLOCK) - self.length;
-            self.missing = Some(if self.is_plain && self.length > 0 { to_block + 2 * BLOCK } else { 0 });
+            self.missing = Some(if self.length > 0 && !is_compressed(&self.beginning) {
+                to_block + 2 * BLOCK
+            } else {
+                0
+            });
         }
         let missing = self.missing.unwrap_or(0);
         let length = usize::try_from(missing).unwrap_or(usize::MAX).min(buffer.len());
@@ -345,5 +351,8 @@ mod tests {
         assert_eq!(read(&[b'a'; 700]).len(), 1024 + 1024);
         assert_eq!(read(&[b'a'; 512]).len(), 512 + 1024);
         assert_eq!((read(b"").len(), read(&[0x1f, 0x8b, 8]).len()), (0, 3));
+        // A byte at a time.
+        let mut padded = Padded::new((&[0x1f][..]).chain(&[0x8b, 8][..]));
+        assert_eq!(padded.read_to_end(&mut Vec::new()).unwrap(), 3);
     }
 }

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 
 use super::assemble::{self, Assembly};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{ChainId, Configuration, Execution, History, Platform, RootFs};
+use crate::layer::uncompress_foreign;
 use crate::reference::Reference;
 use crate::store::{CompleteBlob, ImageRecord, NamelessBlob, Store};
 use crate::time::{Moment, rfc3339};
@@ -25,23 +26,25 @@ pub struct Imported<'a> {
     pub expected: Option<Digest>,
 }
 
-/// Imports a tar, compressed or not: it is kept as it is, and unpacked on the way.
+/// Imports a tar, compressed or not, which is unpacked on the way: it is kept as it is, unless no layer may be compressed so.
 ///
 /// # Errors
 /// It is no tar of a root file system, or not the one that is expected.
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
-    let mut kept = Kept::begin(store, stream)?;
+    let mut came = Came { stream, hasher: imported.expected.map(|_| Hasher::default()) };
+    let mut plain = uncompress_foreign(&mut came)?;
+    let mut kept = Kept::begin(store, &mut *plain)?;
     let unpacked = store.unpack(&mut kept, None);
-    if imported.expected.is_some() {
-        // Behind the end of the tar there may be more of the file.
-        std::io::copy(&mut kept, &mut std::io::sink())?;
-    }
+    // Behind the end of the tar there may be more of the file.
+    let rest = imported.expected.map_or(Ok(0), |_| std::io::copy(&mut kept, &mut std::io::sink()));
     let (blob, beginning) = kept.complete();
+    drop(plain);
     // What is no tar has most likely been changed on its way: that is said first.
-    if let Some(expected) = imported.expected.filter(|expected| *expected != blob.digest()) {
-        return Err(Error::corrupt(format!("its digest is {}, and not {expected}", blob.digest())));
+    if let Some(expected) = imported.expected {
+        came.check(expected)?;
     }
     let unpacked = unpacked?;
+    rest?;
     let created = rfc3339(Moment::now());
     let config = Configuration {
         created: Some(created.clone()),
@@ -69,6 +72,34 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
     store.events().note_tag(&record);
     store.events().note_image(&record, "import");
     Ok(record)
+}
+
+/// A file on its way, with the digest of what has come of it if somebody wants to know.
+struct Came<'a> {
+    stream: &'a mut (dyn Read + Send),
+    hasher: Option<Hasher>,
+}
+
+impl Came<'_> {
+    fn check(mut self, expected: Digest) -> Result<()> {
+        std::io::copy(&mut self, &mut std::io::sink())?;
+        match self.hasher.map(|hasher| hasher.digest()) {
+            Some(digest) if digest != expected => {
+                Err(Error::corrupt(format!("its digest is {digest}, and not {expected}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Read for Came<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.stream.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..length]);
+        }
+        Ok(length)
+    }
 }
 
 /// A stream that is kept in a blob while it is read.

@@ -1,6 +1,6 @@
 //! gzip, zstd, xz and bzip2, told apart by their first bytes.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
@@ -42,15 +42,31 @@ impl Compression {
 
     fn read<'a>(self, stream: impl BufRead + 'a) -> Box<dyn Read + 'a> {
         match self {
-            Compression::Gzip => Box::new(MultiGzDecoder::new(stream)),
+            Compression::Gzip => Box::new(Gzip(MultiGzDecoder::new(stream))),
             Compression::Zstd => Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }),
-            Compression::Xz => {
-                let reader = XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX);
-                Box::new(Named { name: "xz", reader })
-            }
-            Compression::Bzip2 => Box::new(Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }),
+            Compression::Xz => Box::new(xz(stream)),
+            Compression::Bzip2 => Box::new(bzip2(stream)),
         }
     }
+}
+
+fn xz<R: BufRead>(stream: R) -> Named<XzReader<R>> {
+    Named { name: "xz", reader: XzReader::new_mem_limit(stream, true, XZ_MEMORY_MAX) }
+}
+
+fn bzip2<R: BufRead>(stream: R) -> Named<MultiBzDecoder<R>> {
+    Named { name: "bzip2", reader: MultiBzDecoder::new(stream) }
+}
+
+/// A stream with its first bytes before it.
+type Begun<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
+/// Looks how a stream is compressed. However few bytes come at first, as many are waited for as tell.
+fn begin<R: Read>(mut stream: R) -> Result<(Option<Compression>, Begun<R>)> {
+    let mut beginning = Vec::with_capacity(XZ.len());
+    (&mut stream).take(XZ.len() as u64).read_to_end(&mut beginning).map_err(Error::from)?;
+    let compression = Compression::of(&beginning);
+    Ok((compression, BufReader::with_capacity(BUFFER, Cursor::new(beginning).chain(stream))))
 }
 
 /// Whether a stream that begins so is compressed; six bytes tell.
@@ -63,10 +79,23 @@ pub fn is_compressed(beginning: &[u8]) -> bool {
 /// # Errors
 /// It cannot be read.
 pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let mut stream = BufReader::with_capacity(BUFFER, stream);
-    Ok(match Compression::of(stream.fill_buf().map_err(Error::from)?) {
+    let (compression, stream) = begin(stream)?;
+    Ok(match compression {
         Some(compression) => compression.read(stream),
         None => Box::new(stream),
+    })
+}
+
+/// What is kept of a stream that becomes a layer: it is uncompressed if no layer may have it compressed so.
+///
+/// # Errors
+/// It cannot be read.
+pub fn uncompress_foreign<'a>(stream: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
+    let (compression, stream) = begin(stream)?;
+    Ok(match compression {
+        Some(Compression::Xz) => Box::new(xz(stream)),
+        Some(Compression::Bzip2) => Box::new(bzip2(stream)),
+        Some(Compression::Gzip | Compression::Zstd) | None => Box::new(stream),
     })
 }
 
@@ -75,13 +104,13 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
 /// # Errors
 /// It cannot be read, or no image may have it compressed so.
 pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let mut stream = BufReader::with_capacity(BUFFER, stream);
+    let (compression, stream) = begin(stream)?;
     let refused = |name: &str| {
         Err(Error::invalid(format!(
             "it is compressed with {name}: layers have gzip, zstd or neither: {name} -d makes a tar of it"
         )))
     };
-    match Compression::of(stream.fill_buf().map_err(Error::from)?) {
+    match compression {
         Some(Compression::Xz) => refused("xz"),
         Some(Compression::Bzip2) => refused("bzip2"),
         Some(compression) => Ok(compression.read(stream)),
@@ -91,6 +120,31 @@ pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>
 
 /// The most memory for what an xz stream refers back to, in kilobytes: `xz -9` needs 65 MB.
 const XZ_MEMORY_MAX: u32 = 512 << 10;
+
+/// A stream of gzip's. Where it comes from, a registry or a file, may have errors of its own.
+struct Gzip<R>(MultiGzDecoder<R>);
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => cut("gzip", error),
+            _ => error,
+        })
+    }
+}
+
+/// What the readers of gzip and bzip2 say of an end that comes too early.
+const CUT: [&str; 2] = ["incomplete deflate stream", "decompression not finished but EOF reached"];
+
+/// The same in words, unless it is the stream's own error: one that breaks on its way has others.
+fn cut(name: &str, error: std::io::Error) -> std::io::Error {
+    match error.get_ref().is_none_or(|inner| CUT.contains(&inner.to_string().as_str())) {
+        true => {
+            std::io::Error::new(ErrorKind::UnexpectedEof, format!("{name}: it is cut, its end is missing"))
+        }
+        false => error,
+    }
+}
 
 /// A stream whose errors say what it is.
 struct Named<R> {
@@ -102,7 +156,7 @@ impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let Named { name, reader } = self;
         reader.read(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => error,
+            ErrorKind::UnexpectedEof => cut(name, error),
             ErrorKind::OutOfMemory => std::io::Error::other(Error::invalid(format!(
                 "{name}: it needs more than {XZ_MEMORY_MAX} KB of memory to be read"
             ))),
@@ -216,6 +270,33 @@ mod tests {
         assert_eq!(read(b"BZh!"), "BZh!");
     }
 
+    /// A byte at a time, as they may come through a pipe.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn streams_are_told_apart_however_slowly_they_come() {
+        let mut gzip = flate2::read::GzEncoder::new(&b"some text"[..], flate2::Compression::fast());
+        let mut compressed = Vec::new();
+        gzip.read_to_end(&mut compressed).unwrap();
+        for stream in [&compressed, &STANDARD.decode(TEXT_XZ).unwrap(), &b"some text".to_vec()] {
+            let mut text = String::new();
+            uncompress(Slow(stream)).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "some text");
+            let mut kept = Vec::new();
+            uncompress_foreign(Slow(stream)).unwrap().read_to_end(&mut kept).unwrap();
+            assert_eq!(kept, if *stream == compressed { &compressed[..] } else { b"some text" });
+        }
+        let cut = uncompress(&compressed[..12]).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(cut.to_string(), "gzip: it is cut, its end is missing");
+    }
+
     #[test]
     fn xz_is_checked_and_bounded() {
         let xz = STANDARD.decode(TEXT_XZ).unwrap();
@@ -231,6 +312,7 @@ mod tests {
             let is_cut = error.kind() == ErrorKind::UnexpectedEof;
             assert!(is_cut || error.to_string().starts_with("xz: "), "{bit}: {error}");
         }
+        assert_eq!(error(&xz[..20]).to_string(), "xz: it is cut, its end is missing");
         let refused = uncompress_layer(&xz[..]).err().unwrap().to_string();
         assert_eq!(
             refused,

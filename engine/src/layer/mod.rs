@@ -30,7 +30,7 @@ mod whiteout;
 
 pub use beneath::{AS_ROOT, create_beneath, open_beneath};
 pub use change::{Change, ChangeKind, changes};
-pub use compression::{is_compressed, uncompress};
+pub use compression::{is_compressed, uncompress, uncompress_foreign};
 pub use copy::{copy_tree, move_tree};
 pub use date::date_back;
 pub use extract::{Extraction, Landing, Rights, extract};

@@ -1,7 +1,7 @@
 //! Where what a container writes goes, by `--log-driver`, and how `logs` reads it.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
@@ -73,20 +73,23 @@ fn a_burst_that_is_followed() {
         room.give_rootfs();
         for driver in ["json-file", "local"] {
             // It begins when it is followed.
-            let script = "read go; n=0; while test $n -lt 400; do n=$((n + 1)); yes $n | head -n 400; done";
+            let script = "echo ready; read go; n=0; while test $n -lt 400; do n=$((n + 1)); yes $n | head -n 400; done";
             let flags = ["run", "-di", "--name", "burst", "--log-driver", driver, "--network", "none"];
             let bounds = ["--log-opt", "max-size=4k", "--log-opt", "max-file=2", "./rootfs", "sh", "-c"];
             room.call(&[&flags[..], &bounds, &[script]].concat()).ok();
             let mut follower =
                 room.command(&["logs", "-f", "burst"]).stdout(Stdio::piped()).spawn().expect("box logs");
+            let mut stdout = BufReader::new(follower.stdout.take().expect("stdout"));
+            let mut seen = String::new();
+            stdout.read_line(&mut seen).expect("log");
+            assert_eq!(seen, "ready\n");
             // Nobody reads it for a while.
-            let mut stdout = follower.stdout.take().expect("stdout");
             room.command(&["attach", "--sig-proxy=false", "burst"])
                 .stdin(Stdio::from(fs::File::open("/etc/passwd").expect("file")))
                 .stdout(Stdio::null())
                 .status()
                 .expect("box attach");
-            let mut seen = String::new();
+            seen.clear();
             stdout.read_to_string(&mut seen).expect("log");
             assert!(follower.wait().expect("box logs").success());
             let expected: String =

@@ -71,6 +71,20 @@ fn a_root_file_system_at_an_address() {
     // A file is checked as well.
     room.call(&["import", "--sha256", &other, "rootfs.tar.gz"]).fails(1, "its digest is sha256:");
     room.call(&["import", "--sha256", &digest, "rootfs.tar.gz", "file"]).ok();
+    // What no layer has is unpacked; the digest is the file's.
+    for name in ["rootfs.tar.xz", "rootfs.tar.bz2"] {
+        room.tar(name);
+        room.call(&["import", "--sha256", &other, name, "wrong"]).fails(1, "its digest is sha256:");
+        room.call(&["import", "--sha256", &sha256(&room, name), name, "foreign"]).ok();
+        assert_eq!(
+            room.call(&["run", "--rm", "--network", "none", "foreign", "echo", name]).ok(),
+            format!("{name}\n")
+        );
+        let whole = fs::read(room.folder.join(name)).expect("file");
+        fs::write(room.folder.join("cut"), &whole[..whole.len() / 2]).expect("file");
+        room.call(&["import", "cut", "wrong"]).fails(1, "it is cut, its end is missing");
+        room.call(&["rmi", "foreign"]).exits(0);
+    }
     room.assert_gone();
 }
 
