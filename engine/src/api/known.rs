@@ -22,12 +22,16 @@ pub struct Known {
     text: Mutex<Option<Text>>,
 }
 
-/// How a container is listed while it does not run, but for the sentence about its state. It has what networks are called and numbered.
+/// How a container is listed while it does not run, but for the sentence about its state. It has what networks are called and numbered,
+/// and what images are called.
 #[derive(Debug)]
 struct Text {
-    networks: Stamp,
+    names: Names,
     bytes: Arc<[u8]>,
 }
+
+/// The states of the folders of networks and of images.
+type Names = [Stamp; 2];
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -48,8 +52,8 @@ type Look<'f> = (&'f ContainerFolder, Stamp, Option<Arc<Known>>);
 pub struct Reading {
     /// One that is gone meanwhile, or was never complete, is none.
     pub containers: Vec<Arc<Known>>,
-    /// Of the networks, if nothing happens to them.
-    networks: Option<Stamp>,
+    /// Of networks and images, if nothing happens to them.
+    names: Option<Names>,
 }
 
 impl KnownContainers {
@@ -59,8 +63,9 @@ impl KnownContainers {
     /// The folder of all of them cannot be read.
     pub fn read(&self, store: &Store) -> crate::Result<Reading> {
         let now = stamping_time();
-        let networks = Stamp::of(store.networks().folder()).unwrap_or(Stamp::NOWHERE);
-        let networks = Some(networks).filter(|stamp| stamp.is_settled(now));
+        let names = [store.networks().folder(), store.images().folder()]
+            .map(|folder| Stamp::of(folder).unwrap_or(Stamp::NOWHERE));
+        let names = Some(names).filter(|names| names.iter().all(|stamp| stamp.is_settled(now)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = Stamps::within(store.containers().folder())?;
         let folders = kept.folders(store, &stamps, now)?;
@@ -73,7 +78,7 @@ impl KnownContainers {
             let settled = containers.iter().filter(|known| known.stamp.is_settled(now));
             kept.containers = settled.map(|known| (known.folder.id.clone(), known.clone())).collect();
         }
-        Ok(Reading { containers, networks })
+        Ok(Reading { containers, names })
     }
 }
 
@@ -117,12 +122,12 @@ impl Reading {
     /// How a container is listed, if that is still so.
     pub fn text(&self, known: &Known) -> Option<Arc<[u8]>> {
         let text = known.text();
-        text.as_ref().filter(|text| Some(text.networks) == self.networks).map(|text| text.bytes.clone())
+        text.as_ref().filter(|text| Some(text.names) == self.names).map(|text| text.bytes.clone())
     }
 
     /// Keeps how a container is listed.
     pub fn keep_text(&self, known: &Known, bytes: &[u8]) {
-        *known.text() = self.networks.map(|networks| Text { networks, bytes: bytes.into() });
+        *known.text() = self.names.map(|names| Text { names, bytes: bytes.into() });
     }
 }
 

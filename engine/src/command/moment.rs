@@ -37,17 +37,17 @@ pub fn parse_moment(flag: &str, text: &str) -> Result<Moment> {
     {
         return Ok(Moment((seconds * 1e9) as u64));
     }
-    // As Docker has it: what is so long ago with a minus is yet to come.
-    let (is_ago, time) = match text.strip_prefix(['+', '-']) {
-        Some(time) => (text.starts_with('+'), parse_duration(time)),
-        None => (true, text.parse().ok().map(Duration::from_secs).or_else(|| parse_duration(text))),
+    // One with a minus would be yet to come: whoever prunes what is older does not mean that.
+    let time = match text.strip_prefix('+') {
+        Some(time) => parse_duration(time),
+        None => text.parse().ok().map(Duration::from_secs).or_else(|| parse_duration(text)),
     };
     let time = time.filter(|time| *time <= TIME_MAX).ok_or_else(|| {
         let right = "must be 2006-01-02, 2006-01-02T15:04:05 or 2006-01-02T15:04:05Z, seconds since 1970, or a time ago such as 10m";
         Error::invalid(format!("{flag}{text}: {right}"))
     })?;
     let (now, time) = (Moment::now().0, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    Ok(Moment(if is_ago { now.saturating_sub(time) } else { now.saturating_add(time) }))
+    Ok(Moment(now.saturating_sub(time)))
 }
 
 #[cfg(test)]
@@ -62,10 +62,21 @@ mod tests {
         let (now, hour) = (Moment::now().0, of("1h").unwrap());
         assert!((3_599_000_000_000..3_601_000_000_000).contains(&(now - hour)));
         assert_eq!((of("0"), of("2300-01-01Z") > of("2200-01-01Z")), (Some(0), true));
-        assert!(of("-1h").unwrap() > now && of("+10us").unwrap() >= now && of("90").unwrap() < now);
-        for wrong in
-            ["", "BAD", "-1", "+", "2006-02-30", "-1x", "1e300", "inf", "nan", "101y", "18446744073709551615"]
-        {
+        assert!(of("+10us").unwrap() >= now && of("90").unwrap() < now);
+        for wrong in [
+            "",
+            "BAD",
+            "-1",
+            "-1h",
+            "+",
+            "2006-02-30",
+            "-1x",
+            "1e300",
+            "inf",
+            "nan",
+            "101y",
+            "18446744073709551615",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
         let error = parse_moment("--filter until=", "soon").unwrap_err().to_string();

@@ -8,10 +8,11 @@ use super::table::{columns, human_size, shortened};
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, say, whole};
 use crate::container::{
-    ContainerRecord, Health, HealthState, NetworkMode, Progress, Published, Status, Summary, Swept,
-    disk_usage, published, span,
+    ContainerRecord, Health, HealthState, ImageNames, NetworkMode, Progress, Published, Status, Summary,
+    Swept, disk_usage, published, span,
 };
 use crate::error::{Error, Kind, Result};
+use crate::image::ImageId;
 use crate::store::{ContainerFolder, ContainerId, Rest, Store, Summaries};
 use crate::thread::by_shares;
 use crate::time::{Moment, rfc3339};
@@ -113,7 +114,12 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
         filters.check(name, "as 80, 80/udp or 8000-8010", |value| ports_of(value).is_some())?;
     }
     let neighbours = Neighbours::parse(&store, &filters)?;
-    rows.retain(|row| is_wanted(row, &filters) && neighbours.accept(row));
+    let ancestors: Vec<_> = filters
+        .values("ancestor")
+        .filter_map(|value| store.find_image(value).ok())
+        .map(|image| image.id)
+        .collect();
+    rows.retain(|row| is_wanted(row, &filters, &ancestors) && neighbours.accept(row));
     rows.truncate(last.unwrap_or(usize::MAX));
     let with_sizes = arguments.is_set("size");
     // What takes time is done for those alone who want to see it.
@@ -125,6 +131,12 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     if arguments.is_set("quiet") {
         let ids = rows.iter().map(|row| format!("{}\n", id(row, whole)));
         return print(&ids.collect::<String>());
+    }
+    let mut names = ImageNames::of(&store);
+    for Row { summary, .. } in &mut rows {
+        if let Some(id) = names.lost(&summary.image, summary.image_id.as_ref()) {
+            summary.image = if whole { id.to_string() } else { id.digest().hex()[..12].to_string() };
+        }
     }
     if format == Format::Table {
         let mut heads = HEADS[..7].iter().map(|(_, head)| head.to_string()).collect::<Vec<_>>();
@@ -239,7 +251,7 @@ fn shown_ports(published: &[Published], exposed: &[String]) -> Vec<String> {
     published.iter().map(Published::to_string).chain(exposed.cloned()).collect()
 }
 
-fn is_wanted(row: &Row, filters: &Filters) -> bool {
+fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageId]) -> bool {
     let Row { id, summary, status, health, .. } = row;
     let exited = match status {
         Status::Exited(exit) => Some(exit.status.to_string()),
@@ -247,7 +259,10 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
     };
     let is_one = |all: &[String], value: &str| all.iter().any(|one| one == value);
     let is_mounted = |value: &str| is_one(&summary.volumes, value) || is_one(&summary.destinations, value);
-    let image = summary.image.as_str();
+    let is_made_of = |value: &str| match &summary.image_id {
+        Some(id) => ancestors.contains(id),
+        None => summary.image == value,
+    };
     let is_published = |wanted: &str| summary.published.iter().any(|port| overlap(port, wanted));
     let is_exposed = |wanted: &str| summary.exposed.iter().any(|port| overlap(port, wanted));
     filters.any("name", |value| is_named(&summary.name, value))
@@ -256,7 +271,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         && filters.any("exited", |value| exited.as_deref() == Some(value))
         && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
         && filters.all("label", |value| is_labelled(&summary.labels, value))
-        && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
+        && filters.any("ancestor", is_made_of)
         && filters.any("volume", is_mounted)
         && filters.any("network", |value| is_one(&summary.networks, value))
         && filters.any("publish", is_published)

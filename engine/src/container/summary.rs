@@ -8,6 +8,7 @@ use super::compile::arguments;
 use super::exposed::{ExposedPort, exposed_ports};
 use super::options::NetworkMode;
 use super::record::{ContainerRecord, Progress};
+use crate::image::ImageId;
 use crate::time::Moment;
 
 /// A container's record in short. Lists of hundreds keep those of containers at rest in one file.
@@ -17,6 +18,8 @@ pub struct Summary {
     pub name: String,
     /// The image, as the command line named it.
     pub image: String,
+    /// That image's id, if it is made of one.
+    pub image_id: Option<ImageId>,
     /// Its program with all arguments.
     pub command: String,
     /// When it was made.
@@ -44,11 +47,12 @@ impl Summary {
         // An image may say what is none.
         let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
         let volumes = record.options.volumes().map(str::to_string).collect();
-        let networks = networks(&record);
+        let (networks, image_id) = (networks(&record), record.image_id().copied());
         let ContainerRecord { name, image, options, created, .. } = record;
         Summary {
             name,
             image,
+            image_id,
             command,
             created,
             labels: options.labels,

@@ -77,6 +77,11 @@ impl Images {
         Images { folder }
     }
 
+    /// Where all of them are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(file_name(name))
     }
@@ -212,6 +217,18 @@ impl Store {
     /// # Errors
     /// The same.
     pub fn look_up_image(&self, text: &str) -> Result<(ImageRecord, FoundBy)> {
+        self.find_image_by(text, |text| Ok(Registries::of_caller()?.expand(text)?.reference))
+    }
+
+    /// The same, where it is known what a name without a registry means.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn find_image_by(
+        &self,
+        text: &str,
+        expand: impl FnOnce(&str) -> Result<Reference>,
+    ) -> Result<(ImageRecord, FoundBy)> {
         let digits = id_digits(text);
         // What is shown as an id is one, whatever somebody has called another image.
         let is_shown = digits.is_some_and(|digits| digits.len() >= ID_SHOWN);
@@ -225,7 +242,7 @@ impl Store {
             // What a name without a registry is pulled from comes first.
             let pulled = match Repository::has_registry(text) {
                 true => usual.clone(),
-                false => Registries::of_caller()?.expand(text)?.reference,
+                false => expand(text)?,
             };
             let pulled = if pulled == *usual { None } else { self.image_by_name(&pulled)? };
             if let Some(record) = pulled.map_or_else(|| self.image_by_name(usual), |found| Ok(Some(found)))? {

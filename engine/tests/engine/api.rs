@@ -389,6 +389,25 @@ fn is_readable(stream: &UnixStream) -> bool {
     peeked.is_ok()
 }
 
+/// As after a build that gives it to another one.
+#[test]
+fn an_image_that_has_lost_its_name_is_listed_by_its_id() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    create(&boxd, "cc", &body(&["true"]));
+    let listed = || boxd.json("GET", "/containers/json?all=1", None, 200)[0].clone();
+    assert_eq!(listed()["Image"], "test");
+    // What rests is not written again.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!((&listed()["Image"], &listed()["Image"]), (&json!("test"), &json!("test")));
+    room.call(&["tag", "test", "kept"]).exits(0);
+    room.call(&["rmi", "test"]).exits(0);
+    assert_eq!(listed()["Image"], listed()["ImageID"]);
+    room.call(&["tag", "kept", "test"]).exits(0);
+    assert_eq!(listed()["Image"], "test");
+}
+
 #[test]
 fn nobody_owns_the_state() {
     let Some(room) = Room::new() else { return };

@@ -1,5 +1,6 @@
 //! `GET /containers/json`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,10 +14,11 @@ use crate::api::known::{Known, KnownContainers, Reading};
 use crate::api::query::Filters;
 use crate::command::{is_labelled, is_named};
 use crate::container::{
-    Binding, ContainerRecord, Endpoint, Health, HealthState, NetworkSettings, Status, arguments, disk_usage,
-    inspect_mount, interfaces, network_name,
+    Binding, ContainerRecord, Endpoint, Health, HealthState, ImageNames, NetworkSettings, Status, arguments,
+    disk_usage, inspect_mount, interfaces, network_name,
 };
 use crate::error::Context;
+use crate::image::ImageId;
 use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
 use crate::thread::by_shares;
 use crate::time::Moment;
@@ -100,8 +102,9 @@ pub fn list_all(store: &Store, known: &KnownContainers) -> crate::Result<Value> 
 fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
     // Once for all of them.
     let networks = store.networks().list()?;
-    let document = |row: &Row| {
-        let mut document = json!(Listed::of(store, &networks, row)?);
+    let mut images = ImageNames::of(store);
+    let mut document = |row: &Row| {
+        let mut document = json!(Listed::of(store, &networks, lost_image(&mut images, row), row)?);
         let (own, whole) = sizes(store, &row.known.folder, &row.known.record);
         document["Status"] = json!(row.sentence(now));
         // As Docker has it: what is nothing is left out.
@@ -111,7 +114,7 @@ fn documents(store: &Store, rows: &[Row], now: Moment) -> crate::Result<Value> {
         }
         Ok(document)
     };
-    rows.iter().map(document).collect()
+    rows.iter().map(&mut document).collect()
 }
 
 /// The list as clients get it. What does not run is written once, and again when it has changed.
@@ -120,7 +123,9 @@ fn write(store: &Store, reading: &Reading, rows: &[Row], now: Moment) -> crate::
     let unknown: Vec<&Row> =
         rows.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(row, _)| row).collect();
     let networks = if unknown.is_empty() { Vec::new() } else { store.networks().list()? };
-    let mut written = by_shares(&unknown, |row| text(store, &networks, row)).into_iter();
+    let mut images = ImageNames::of(store);
+    let unknown: Vec<_> = unknown.into_iter().map(|row| (row, lost_image(&mut images, row))).collect();
+    let mut written = by_shares(&unknown, |(row, lost)| text(store, &networks, *lost, row)).into_iter();
     let mut list = Vec::with_capacity(rows.len() * USUAL_LENGTH);
     list.push(b'[');
     for (row, known) in rows.iter().zip(known) {
@@ -144,11 +149,22 @@ fn write(store: &Store, reading: &Reading, rows: &[Row], now: Moment) -> crate::
 }
 
 /// Everything but the sentence about its state, and the brace that closes it.
-fn text(store: &Store, networks: &[NetworkRecord], row: &Row) -> crate::Result<Vec<u8>> {
+fn text(
+    store: &Store,
+    networks: &[NetworkRecord],
+    lost: Option<&ImageId>,
+    row: &Row,
+) -> crate::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(USUAL_LENGTH);
-    append(&mut text, &Listed::of(store, networks, row)?)?;
+    append(&mut text, &Listed::of(store, networks, lost, row)?)?;
     text.pop();
     Ok(text)
+}
+
+/// The id of its image, if the name that it was made by is not that one's any more.
+fn lost_image<'r>(images: &mut ImageNames<'_>, row: &'r Row) -> Option<&'r ImageId> {
+    let record = &row.known.record;
+    images.lost(&record.image, record.image_id())
 }
 
 fn append(list: &mut Vec<u8>, value: &impl Serialize) -> crate::Result<()> {
@@ -264,7 +280,7 @@ fn labels(record: &ContainerRecord) -> BTreeMap<&str, &str> {
 struct Listed<'a> {
     id: &'a str,
     names: [String; 1],
-    image: &'a str,
+    image: Cow<'a, str>,
     #[serde(rename = "ImageID")]
     image_id: String,
     command: String,
@@ -302,7 +318,12 @@ struct Port {
 }
 
 impl<'a> Listed<'a> {
-    fn of(store: &Store, networks: &[NetworkRecord], row: &'a Row) -> crate::Result<Listed<'a>> {
+    fn of(
+        store: &Store,
+        networks: &[NetworkRecord],
+        lost: Option<&ImageId>,
+        row: &'a Row,
+    ) -> crate::Result<Listed<'a>> {
         let Row { known, status, .. } = row;
         let record = &known.record;
         // What does not run has none.
@@ -312,7 +333,10 @@ impl<'a> Listed<'a> {
         Ok(Listed {
             id: &record.id,
             names: [format!("/{}", record.name)],
-            image: &record.image,
+            image: match lost {
+                Some(id) => Cow::Owned(id.to_string()),
+                None => Cow::Borrowed(&record.image),
+            },
             image_id: record.image_id().map(ToString::to_string).unwrap_or_default(),
             command: shell_words(&arguments(&record.execution, &record.options).unwrap_or_default()),
             created: record.created.0 / 1_000_000_000,

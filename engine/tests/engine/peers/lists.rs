@@ -29,6 +29,8 @@ fn containers() {
         line("p ps -a --filter label=a --filter label=team=x --format '{{.Names}}'", 0, "one\n"),
         line("p ps -a --filter ancestor=i --format '{{.Names}}' | wc -l", 0, "3\n")
             .not("podman", "calls the image localhost/i"),
+        line("p tag i kept >/dev/null; p tag i moved; p create --name tt --network none moved true >/dev/null; p ps -a --filter name=tt --format '{{.Image}}'; p rmi moved >/dev/null; p ps -a --filter name=tt --format '{{.Image}}' | wc -c; p ps -a --filter ancestor=moved -q | wc -l; p ps -a --filter name=tt --filter ancestor=kept -q | wc -l; p tag kept moved; p ps -a --filter name=tt --format '{{.Image}}'; p rm tt >/dev/null; p rmi moved kept >/dev/null", 0, "moved\n13\n0\n1\nmoved\n")
+            .not("podman", "it keeps the name"),
         line("p ps -a --filter before=two --format '{{.Names}}'", 0, "one\n"),
         line("p ps -a --filter since=two --format '{{.Names}}'", 0, "three\n"),
         line("p ps -a --filter id=$(p inspect -f '{{.Id}}' one) --format '{{.Names}}'", 0, "one\n"),
