@@ -11,7 +11,7 @@ mod unwind;
 use std::process::ExitCode;
 
 use pillbox_engine::api;
-use pillbox_engine::container::{keeper, monitor, own_cgroup};
+use pillbox_engine::container::{attendant, keeper, monitor, own_cgroup};
 use pillbox_engine::inside;
 
 // A short command is slowed down by pages that a general heap maps and unmaps for thousands of small blocks.
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
     // What the caller has open is not for processes that stay: a lock would be held, and a pipe have no end, as long as a container runs.
     // Kernels before 5.11 cannot; there it stays as it was.
     let _ = pillbox_init::sys::close_on_exec_from(3);
+    if attendant::is_called(program.as_deref()) {
+        return ExitCode::from(attendant::main(arguments.into_iter()));
+    }
     if api::is_called(program.as_deref()) {
         arguments = api::as_command(arguments);
     }

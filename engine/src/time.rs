@@ -47,7 +47,13 @@ pub fn parse_rfc3339(text: &str) -> Option<Moment> {
 
 /// The same as seconds since 1970, or before, and nanoseconds.
 fn parse_instant(text: &str) -> Option<(i64, u64)> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    // Seconds since 1970 have as many digits as a date.
+    let marks = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
+    let stands = |(index, marks): (usize, &str)| marks.as_bytes().contains(&text.as_bytes()[index]);
+    if text.len() < 20 || !marks.into_iter().all(stands) {
+        return None;
+    }
+    let number = |range: std::ops::Range<usize>| number(text.get(range)?);
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
     let rest = text.get(19..)?;
@@ -59,10 +65,15 @@ fn parse_instant(text: &str) -> Option<(i64, u64)> {
     let ahead = match zone {
         "Z" | "z" => 0,
         zone => {
-            let (hours, minutes) =
-                (zone.get(1..3)?.parse::<i64>().ok()?, zone.get(4..6)?.parse::<i64>().ok()?);
-            let minutes = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?;
-            if zone.starts_with('-') { -minutes } else { minutes }
+            let (sign, numbers) = zone.split_at_checked(1)?;
+            let (hours, minutes) = numbers.split_once(':').filter(|(hours, _)| hours.len() == 2)?;
+            let (hours, minutes) = (self::number(hours)?, self::number(minutes)?);
+            let minutes = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?.cast_signed();
+            match sign {
+                "+" => minutes,
+                "-" => -minutes,
+                _ => return None,
+            }
         }
     };
     let is_possible =
@@ -72,6 +83,11 @@ fn parse_instant(text: &str) -> Option<(i64, u64)> {
     let is_there = day <= 28 || since < days(year + month / 12, month % 12 + 1, 1);
     let time = i64::try_from(hour * 3600 + minute * 60 + second).ok()?;
     is_there.then_some((since * 86_400 + time - ahead * 60, nanoseconds))
+}
+
+/// Digits, and no sign.
+fn number(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The moment of a date in one of Docker's forms; `None` if it is no date. Without a time it begins there, without minutes or seconds
@@ -152,6 +168,16 @@ mod tests {
         for wrong in
             ["2000-01", "2000-01-02 03:04", "2000-01-02T", "2000-01-02T3", "2000-13-02", "2000-02-30"]
         {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        // Seconds since 1970 are no date, whatever their digits are.
+        for wrong in [
+            "1796102002",
+            "2000101010",
+            "2000-01-0+",
+            "2000-01-02T03:04:05*01:00",
+            "2000-01-02T03:04:05+1:000",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
         for wrong in ["2001-02-29", "2000-04-31", "2000-12-32", "2000-01-02T03:04:05+24:00"] {

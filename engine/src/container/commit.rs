@@ -51,14 +51,10 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         KeptLayer::read(store, TarStream::of_layer(store.maps(), root.own_layer(&record.options))?)
     };
     let is_paused = options.pause && matches!(Status::of(store, folder)?, Status::Running { .. });
-    let told = || {
-        note(store, &record, &Happening::Pause);
-        let kept = read();
-        note(store, &record, &Happening::Unpause);
-        kept
-    };
+    // The end of the pause is told last, as Docker's clients know it.
+    let _told = is_paused.then(|| Told::pause(store, &record));
     let kept = match is_paused {
-        true => while_paused(store, folder, told)?,
+        true => while_paused(store, folder, read)?,
         false => read()?,
     };
     let created = rfc3339(Moment::now());
@@ -88,6 +84,22 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
     let (id, comment) = (image.to_string(), options.message.clone());
     note(store, &record, &Happening::Commit { image: id, name, comment });
     Ok(image)
+}
+
+/// A pause that is told of; with this value its end is.
+struct Told<'c>(&'c Store, &'c ContainerRecord);
+
+impl<'c> Told<'c> {
+    fn pause(store: &'c Store, record: &'c ContainerRecord) -> Told<'c> {
+        note(store, record, &Happening::Pause);
+        Told(store, record)
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        note(self.0, self.1, &Happening::Unpause);
+    }
 }
 
 /// As the container is run.

@@ -4,6 +4,7 @@ use pillbox::{ExecOptions, Root, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::attendant::attend;
 use super::compile::compile_exec;
 use super::detach::DetachKeys;
 use super::event::{ExecEvent, ExecHappening, Happening, note};
@@ -59,6 +60,12 @@ pub fn exec(
     let happens = |what| note(store, &record, &Happening::Exec(ExecHappening { id: id.clone(), what }));
     happens(ExecEvent::Create(request.command.clone()));
     happens(ExecEvent::Start(request.command.clone()));
+    if request.detached {
+        drop((container, root));
+        return attend(store, folder, &record, &id, request).map(|()| 0).inspect_err(|error| {
+            happens(ExecEvent::Die(error.status()));
+        });
+    }
     let ended = run(store, folder, &container, request, &process, warn);
     match &ended {
         Ok(Some(status)) => happens(ExecEvent::Die(*status)),
@@ -79,11 +86,6 @@ fn run(
     warn: &mut dyn FnMut(&pillbox::Warning),
 ) -> Result<Option<u8>> {
     let mut options = ExecOptions::with_process(process.to_string());
-    if request.detached {
-        let begun = container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null));
-        let mut process = unless_ended(store, folder, begun).map_err(not_begun)?;
-        return process.take_terminal().map_or(Ok(None), |master| keep_terminal(master).map(|()| None));
-    }
     if request.streams.terminal && request.streams.interactive {
         let process = unless_ended(store, folder, container.exec(options)).map_err(not_begun)?;
         return match converse(process, request.keys)? {
@@ -108,7 +110,7 @@ fn run(
 }
 
 /// Docker's status for a program that could not be begun for another reason than itself, such as its working folder.
-fn not_begun(error: Error) -> Error {
+pub(super) fn not_begun(error: Error) -> Error {
     match (error.kind(), error.status()) {
         (Kind::Host, STATUS) => error.with_status(126),
         _ => error,

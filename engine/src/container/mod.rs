@@ -2,6 +2,7 @@
 
 mod account;
 mod attach;
+pub mod attendant;
 mod capability;
 mod cgroup_parent;
 mod check;

@@ -105,14 +105,13 @@ impl Events {
 
     /// Writes down what happens to an image: to its id or, where it comes from a registry or goes there, to its name.
     pub fn note_image(&self, record: &ImageRecord, action: &str) {
-        let id = match action {
-            "pull" | "push" => record.name.clone(),
-            _ => record.id.to_string(),
+        // As Docker has it: registries know names, and what is done here is done to an image, whatever it is called.
+        let (id, name) = match (action, record.reference()) {
+            ("pull" | "push", Some(name)) => (name.familiar(), name.repository.familiar()),
+            ("tag", Some(name)) => (record.id.to_string(), name.familiar()),
+            _ => (record.id.to_string(), record.id.to_string()),
         };
-        // What is made gets its names later.
-        let name = record.reference().filter(|_| action != "create");
-        let familiar = name.map_or_else(|| record.id.to_string(), |name| name.familiar());
-        self.note(&Event::now(EventKind::Image, id, action, [("name", familiar)]));
+        self.note(&Event::now(EventKind::Image, id, action, [("name", name)]));
     }
 
     /// Writes down what happens to a network; what else is known stands behind its name and driver.

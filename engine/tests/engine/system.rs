@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::harness::Room;
+use crate::harness::{Room, wait_for};
 use crate::rootless::{USER, WITHOUT_RANGES, room as room_of};
 
 fn rooms() -> Vec<Room> {
@@ -91,7 +91,7 @@ fn limits_and_policies_are_changed() {
     );
     room.call(&["update", "--restart", "no", "cc"]).ok();
     room.call(&["exec", "cc", "touch", "/end"]).ok();
-    crate::harness::wait_for("its end", || room.state("cc") == "exited");
+    wait_for("its end", || room.state("cc") == "exited");
     assert_eq!(field(".RestartCount"), "0\n");
     room.call(&["rm", "cc"]).ok();
     room.assert_gone();
@@ -175,7 +175,11 @@ fn what_is_done_with_a_container_is_told() {
     room.call(&["exec", "cc", "true"]).ok();
     room.call(&["exec", "cc", "sh", "-c", "exit 3"]).exits(3);
     room.call(&["exec", "cc", "nosuch"]).exits(127);
-    room.call(&["exec", "-d", "cc", "true"]).ok();
+    room.call(&["exec", "-d", "cc", "sh", "-c", "exit 5"]).ok();
+    wait_for("its end", || {
+        room.call(&["events", "--since", "1m", "--until", "0s"]).ok().contains("exitCode=5")
+    });
+    room.call(&["exec", "-d", "cc", "nosuch"]).exits(127);
     room.call(&["cp", "cc:/etc/passwd", "passwd"]).ok();
     room.call(&["cp", "passwd", "cc:/tmp/"]).ok();
     room.call(&["export", "-o", "files.tar", "cc"]).ok();
@@ -192,9 +196,18 @@ fn what_is_done_with_a_container_is_told() {
     let wanted = [
         "image tag\nimage import\nvolume create\nvolume create\ncontainer create\n",
         "volume mount\nvolume mount\nnetwork connect\ncontainer start\n",
-        &(exec("true ") + died + &exec("sh -c exit 3") + died + &exec("nosuch ") + died + &exec("true ")),
+        &(exec("true ")
+            + died
+            + &exec("sh -c exit 3")
+            + died
+            + &exec("nosuch ")
+            + died
+            + &exec("sh -c exit 5")
+            + died
+            + &exec("nosuch ")
+            + died),
         "container archive-path\ncontainer extract-to-dir\ncontainer export\n",
-        "container pause\ncontainer unpause\nimage create\nimage tag\ncontainer commit\nimage save\n",
+        "container pause\nimage create\nimage tag\ncontainer commit\ncontainer unpause\nimage save\n",
         "container kill\nnetwork disconnect\nvolume unmount\nvolume unmount\ncontainer die\n",
         "volume destroy\ncontainer destroy\n",
         "container create\nnetwork connect\ncontainer start\nnetwork disconnect\ncontainer die\ncontainer destroy\n",
@@ -208,7 +221,7 @@ fn what_is_done_with_a_container_is_told() {
     has("mount", r#""destination":"/data""#);
     has("mount", r#""read/write":"false""#);
     has("connect", r#""name":"none","type":"null""#);
-    for status in ["0", "3", "127"] {
+    for status in ["0", "3", "5", "127"] {
         has("exec_die", &format!(r#""exitCode":"{status}""#));
     }
     has("commit", r#""comment":"why""#);
@@ -232,8 +245,10 @@ fn what_happens_to_images_and_networks_is_told() {
         room.call(&["events", "--since", "1m", "--until", "0s", "-f", filter, "--format", format]).ok()
     };
     let deleted = format!("image delete {id}");
-    let images = ["image tag made:1\nimage import made:1\n", "image tag other:1\n", "image untag made:1\n"];
-    let images = images.concat() + "image untag other:1\n" + &deleted;
+    // As Docker has it: names are for tags alone.
+    let own = |action: &str| format!("image {action} {id}");
+    let images = ["image tag made:1\n", &own("import"), "image tag other:1\n", &own("untag"), &own("untag")];
+    let images = images.concat() + &deleted;
     assert_eq!(told("type=image"), images);
     assert_eq!(told(&format!("image={}", id.trim())), images);
     assert_eq!(told("network=net"), "network create net\nnetwork destroy net\n");
