@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::container::size::parse_bytes;
-use crate::container::{Access, DeviceRequest, Mount, MountSource, Owners, check_volume_name};
+use crate::container::{Access, DeviceRequest, Mount, MountSource, Owners, VolumeWish, check_volume_name};
 use crate::error::{Error, Kind, Result};
 
 /// Why box does not do what Podman's `U` asks for.
@@ -62,7 +62,12 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
         if !source.is_empty() {
             check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
         }
-        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
+        MountSource::Volume {
+            name: source.to_string(),
+            is_anonymous: false,
+            copies,
+            wish: VolumeWish::default(),
+        }
     };
     check_target(target).map_err(wrong)?;
     Ok(Mount { owners, ..Mount::new(source, target.to_string(), access) })
@@ -116,7 +121,9 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
     // Docker: without a type it is a volume.
     let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
     let (mut propagation, mut tmpfs, mut copies, mut owners) = (None, Vec::new(), true, None);
-    for field in text.split(',') {
+    let fields = split_fields(text).map_err(wrong)?;
+    let mut wish = VolumeWish::default();
+    for field in &fields {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
         match (name, value) {
             ("type", value) => kind = value,
@@ -129,6 +136,17 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
             }
             ("volume-nocopy", "" | "true" | "1") => copies = false,
             ("volume-nocopy", "false" | "0") => copies = true,
+            ("volume-driver", "" | "local") => {}
+            ("volume-driver", _) => return Err(wrong(&format!("{field}: must be local"))),
+            ("volume-subpath", "") => {}
+            ("volume-subpath", _) => {
+                return Err(wrong(&format!("{field}: a volume is mounted as a whole: --volume, and cd")));
+            }
+            ("volume-opt" | "volume-label", pair) => {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let all = if name == "volume-opt" { &mut wish.options } else { &mut wish.labels };
+                all.insert(key.to_string(), value.to_string());
+            }
             ("U" | "chown", _) => return Err(wrong(CHOWN)),
             ("idmap", "") => return Err(wrong(IDMAP)),
             ("idmap", ranges) => {
@@ -154,12 +172,15 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
             }
             _ => {
                 return Err(wrong(&format!(
-                    "{field}: must be type, source, target, readonly, bind-propagation, idmap, volume-nocopy, tmpfs-size or tmpfs-mode, =…"
+                    "{field}: must be type, source, target, readonly, bind-propagation, idmap, volume-nocopy, volume-opt, volume-label, tmpfs-size or tmpfs-mode, =…"
                 )));
             }
         }
     }
     let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
+    if kind != "volume" && !wish.is_usual() {
+        return Err(wrong(&format!("volume-opt and volume-label: type={kind} has none")));
+    }
     let source = match (kind, source) {
         ("bind", Some(path)) => {
             let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
@@ -171,7 +192,7 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
             if !name.is_empty() {
                 check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
             }
-            MountSource::Volume { name, is_anonymous: false, copies }
+            MountSource::Volume { name, is_anonymous: false, copies, wish }
         }
         ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
         ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
@@ -182,6 +203,22 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
         return Err(wrong("idmap: memory is empty, and has no owners yet"));
     }
     Ok(Mount { owners, ..Mount::new(source, destination, access) })
+}
+
+/// Fields between commas; one with commas in it stands in quotes.
+fn split_fields(text: &str) -> std::result::Result<Vec<String>, &'static str> {
+    let (mut fields, mut field, mut is_quoted) = (Vec::new(), String::new(), false);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => field.extend(letters.next()),
+            '"' if is_quoted || field.is_empty() => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(std::mem::take(&mut field)),
+            letter => field.push(letter),
+        }
+    }
+    fields.push(field);
+    if is_quoted { Err("a quote has no end") } else { Ok(fields) }
 }
 
 /// `TARGET[:OPTIONS]`.
@@ -230,8 +267,12 @@ mod tests {
         let of = |text: &str| parse_volume(text).unwrap();
         let bind = MountSource::Bind { path: "/a".into(), propagation: Some("rslave".into()) };
         assert_eq!((of("/a:/b:ro,rslave").source, of("/a:/b:ro").access), (bind, Access::ReadOnly));
-        let volume =
-            |name: &str, copies| MountSource::Volume { name: name.into(), is_anonymous: false, copies };
+        let volume = |name: &str, copies| MountSource::Volume {
+            name: name.into(),
+            is_anonymous: false,
+            copies,
+            wish: VolumeWish::default(),
+        };
         assert_eq!(of("data:/b:nocopy").source, volume("data", false));
         assert_eq!((of("/b").source, of("/b").destination.as_str()), (volume("", true), "/b"));
         for wrong in [

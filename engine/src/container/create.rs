@@ -7,13 +7,13 @@ use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
 use super::neighbours::check_names_on_networks;
-use super::options::{Access, Mount, MountSource, Options};
+use super::options::{Access, Mount, MountSource, Options, VolumeWish};
 use super::own::{Own, discard, remove_volumes};
 use super::record::{ContainerRecord, Progress};
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 use crate::image::Execution;
-use crate::store::{ContainerId, HeldVolume, Store};
+use crate::store::{ContainerId, HeldVolume, Store, VolumeRecord};
 use crate::time::Moment;
 
 /// How long a container is there.
@@ -144,12 +144,20 @@ fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> 
     }
     let mut held = Vec::new();
     for mount in &mut options.mounts {
-        if let MountSource::Volume { name, is_anonymous, .. } = &mut mount.source {
+        if let MountSource::Volume { name, is_anonymous, copies: _, wish } = &mut mount.source {
+            let VolumeWish { labels, options } = wish.clone();
             if name.is_empty() {
-                let volume = store.volumes().hold_anonymous()?;
+                let volume = store.volumes().hold_anonymous(VolumeRecord {
+                    labels,
+                    options,
+                    ..VolumeRecord::new("")
+                })?;
                 (*name, *is_anonymous) = (volume.name.clone(), true);
                 held.push(volume);
             } else {
+                if !wish.is_usual() {
+                    store.volumes().make(VolumeRecord { labels, options, ..VolumeRecord::new(name) })?;
+                }
                 held.push(store.volumes().hold(name)?);
             }
         }

@@ -264,7 +264,8 @@ impl Mount {
 
     /// A volume; one without a name gets one when the container is made.
     pub fn of_volume(name: String, destination: String) -> Mount {
-        let source = MountSource::Volume { name, is_anonymous: false, copies: true };
+        let source =
+            MountSource::Volume { name, is_anonymous: false, copies: true, wish: VolumeWish::default() };
         Mount::new(source, destination, Access::ReadWrite)
     }
 }
@@ -324,12 +325,32 @@ pub enum MountSource {
         is_anonymous: bool,
         /// Whether it begins with what the image has there.
         copies: bool,
+        /// How it is made if there is none of that name.
+        #[serde(default, skip_serializing_if = "VolumeWish::is_usual")]
+        wish: VolumeWish,
     },
     /// Memory.
     Tmpfs {
         /// As tmpfs(5) has them: `size=64m`, `mode=1777`, `exec`.
         options: Vec<String>,
     },
+}
+
+/// How a volume is made that is not there yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeWish {
+    /// Whatever its user says.
+    pub labels: BTreeMap<String, String>,
+    /// What its data is on: `type`, `device`, `o`.
+    pub options: BTreeMap<String, String>,
+}
+
+impl VolumeWish {
+    /// Whether nothing in particular is wanted.
+    pub fn is_usual(&self) -> bool {
+        self.labels.is_empty() && self.options.is_empty()
+    }
 }
 
 /// What a container may do.

@@ -122,21 +122,22 @@ impl Volumes {
         self.find(name)?.map_or(Ok(None), |record| record.device())
     }
 
-    /// One that nobody gives a name.
+    /// One that nobody gives a name; what else is known of it is given.
     ///
     /// # Errors
-    /// The disk did not take it.
-    pub fn make_anonymous(&self) -> Result<VolumeRecord> {
-        self.add(VolumeRecord { is_anonymous: true, ..VolumeRecord::new(&random_id()?) })
+    /// Its options cannot be; the disk did not take it.
+    pub fn make_anonymous(&self, wanted: VolumeRecord) -> Result<VolumeRecord> {
+        VolumeDevice::parse(&wanted.options)?;
+        self.add(VolumeRecord { is_anonymous: true, name: random_id()?, ..wanted })
     }
 
     /// The same, held.
     ///
     /// # Errors
     /// As for [`Volumes::make_anonymous`].
-    pub fn hold_anonymous(&self) -> Result<HeldVolume> {
+    pub fn hold_anonymous(&self, wanted: VolumeRecord) -> Result<HeldVolume> {
         loop {
-            let name = self.make_anonymous()?.name;
+            let name = self.make_anonymous(wanted.clone())?.name;
             match self.lock(&name, Sharing::Shared) {
                 // It was pruned in between.
                 Err(error) if error.kind() == Kind::NotFound => {}

@@ -306,3 +306,33 @@ fn volumes_on_other_devices() {
     room.call(&["volume", "rm", "memory", "lost"]).ok();
     room.assert_gone();
 }
+
+#[test]
+fn a_mount_says_how_its_volume_is_made() {
+    let Some(room) = Room::new() else { return };
+    let script = "grep -c '/data tmpfs.*size=64k' /proc/mounts; stat -c %a /data";
+    let memory = "volume-opt=type=tmpfs,volume-opt=device=tmpfs,\"volume-opt=o=size=64k,mode=750\"";
+    let named = format!("type=volume,src=made,dst=/data,volume-driver=local,volume-label=a=b,{memory}");
+    let nameless = format!("type=volume,dst=/data,{memory}");
+    for mount in [&named, &named, &nameless] {
+        assert_eq!(room.run(&["--mount", mount], &["sh", "-c", script]).ok(), "1\n750\n", "{mount}");
+    }
+    let inspect = |format: &str| room.call(&["volume", "inspect", "-f", format, "made"]).ok();
+    assert_eq!(inspect("{{json .Labels}}"), "{\"a\":\"b\"}\n");
+    assert_eq!(
+        inspect("{{json .Options}}"),
+        "{\"device\":\"tmpfs\",\"o\":\"size=64k,mode=750\",\"type\":\"tmpfs\"}\n"
+    );
+    // Those without a name have gone with their containers.
+    assert_eq!(volumes(&room), ["made"]);
+    for (mount, why) in [
+        ("type=bind,src=/tmp,dst=/data,volume-opt=a=b", "type=bind has none"),
+        ("type=volume,src=other,dst=/data,volume-opt=foo=b", "foo"),
+        ("type=volume,src=other,dst=/data,volume-driver=x", "must be local"),
+        ("type=volume,src=other,dst=/data,volume-subpath=x", "mounted as a whole"),
+        ("\"type=volume", "a quote has no end"),
+    ] {
+        room.run(&["--mount", mount], &["true"]).fails_with(125, why);
+    }
+    assert_eq!(volumes(&room), ["made"]);
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::body::{CreateBody, VolumeOptions};
+use super::body::CreateBody;
 use super::host_config::options;
 use crate::api::daemon::{Daemon, no_image};
 use crate::api::exchange::has_gone;
@@ -14,7 +14,7 @@ use crate::api::fault::{Fault, Outcome};
 use crate::container::{Lifetime, MountSource, Options, Source, Start, create as make};
 use crate::error::{Error, Kind};
 use crate::image::Platform;
-use crate::store::{Store, VolumeRecord};
+use crate::store::Store;
 
 /// Makes a container.
 pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
@@ -29,16 +29,6 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     }
     let options = options(&body, &mut source.execution)?;
     make_folders(&body, &options)?;
-    for mount in &body.host_config.mounts {
-        if mount.kind == "volume" && !mount.source.is_empty() {
-            let VolumeOptions { labels, driver_config, .. } = &mount.volume_options;
-            store.volumes().make(VolumeRecord {
-                labels: labels.clone(),
-                options: driver_config.options.clone(),
-                ..VolumeRecord::new(&mount.source)
-            })?;
-        }
-    }
     let lifetime = if body.host_config.auto_remove { Lifetime::OfProgram } else { Lifetime::Kept };
     let made = make(store, source, name.clone(), options, lifetime, Start::Later);
     let own = made.map_err(|error| match error.kind() {

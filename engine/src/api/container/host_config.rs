@@ -12,7 +12,7 @@ use crate::command::{
 };
 use crate::container::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceUse, IpcAccess, Limits, LogOptions, Mount,
-    MountSource, NetworkMode, Options, Restart, Seccomp, Sharing, Streams, USUAL,
+    MountSource, NetworkMode, Options, Restart, Seccomp, Sharing, Streams, USUAL, VolumeWish,
 };
 use crate::image::{Execution, Healthcheck};
 
@@ -363,13 +363,18 @@ fn mount_of(mount: &MountBody) -> Outcome<Mount> {
             if !matches!(volume.driver_config.name.as_str(), "" | "local") {
                 return Err(wrong(&format!("the driver {} must be local", volume.driver_config.name)));
             }
-            if mount.source.is_empty() && !volume.driver_config.options.is_empty() {
-                return Err(wrong("a volume with options has a name"));
-            }
             if !mount.source.is_empty() {
                 crate::container::check_volume_name(&mount.source)?;
             }
-            MountSource::Volume { name: mount.source.clone(), is_anonymous: false, copies: !volume.no_copy }
+            MountSource::Volume {
+                name: mount.source.clone(),
+                is_anonymous: false,
+                copies: !volume.no_copy,
+                wish: VolumeWish {
+                    labels: volume.labels.clone(),
+                    options: volume.driver_config.options.clone(),
+                },
+            }
         }
         "tmpfs" => {
             if !mount.source.is_empty() {
