@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 /// What can be mounted in /proc in place of what is there: files alone.
 const PROC: &str = "/proc";
 
+/// Which processors there are, and which nodes of memory.
+const PROCESSORS: &str = "/sys/devices/system/cpu/online";
+const NODES: &str = "/sys/devices/system/node/has_memory";
+
 /// Checks options.
 ///
 /// # Errors
@@ -15,6 +19,7 @@ const PROC: &str = "/proc";
 pub fn check_options(options: &Options) -> Result<()> {
     check_workdir(options)?;
     check_limits(&options.limits)?;
+    options.sysctls.keys().try_for_each(|name| check_sysctl(name))?;
     options.mounts.iter().try_for_each(check_mount)
 }
 
@@ -25,8 +30,19 @@ fn check_workdir(options: &Options) -> Result<()> {
     }
 }
 
-fn check_limits(limits: &Limits) -> Result<()> {
-    let Limits { pids, blkio_weight, oom_score_adj, .. } = limits;
+/// Checks limits, as a container gets them or is to have them from now on.
+///
+/// # Errors
+/// One has a value that cannot be.
+pub fn check_limits(limits: &Limits) -> Result<()> {
+    let Limits { pids, blkio_weight, oom_score_adj, cpuset_cpus, cpuset_mems, .. } = limits;
+    for (flag, set, available) in
+        [("--cpuset-cpus", cpuset_cpus, PROCESSORS), ("--cpuset-mems", cpuset_mems, NODES)]
+    {
+        if let Some(set) = set.as_deref().filter(|set| !set.is_empty()) {
+            check_set(flag, set, available)?;
+        }
+    }
     if let Some(score) = oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::invalid(format!("--oom-score-adj {score}: must be from -1000 to 1000")));
     }
@@ -39,6 +55,67 @@ fn check_limits(limits: &Limits) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// Kernel parameters of namespaces that a container has of its own; the runtime knows each by its name.
+fn check_sysctl(name: &str) -> Result<()> {
+    const OWN: [&str; 8] = [
+        "net.",
+        "fs.mqueue.",
+        "user.",
+        "kernel.shm",
+        "kernel.msg",
+        "kernel.sem",
+        "kernel.auto_msgmni",
+        "kernel.domainname",
+    ];
+    let dotted = name.replace('/', ".");
+    if OWN.iter().any(|start| dotted.starts_with(start)) && !dotted.ends_with('.') {
+        return Ok(());
+    }
+    let remedy = if dotted == "kernel.hostname" { "; --hostname" } else { "" };
+    Err(Error::invalid(format!(
+        "--sysctl {name}: must be one of a container's own: net.*, fs.mqueue.*, kernel.shm*, kernel.msg*, kernel.sem*{remedy}"
+    )))
+}
+
+/// `0-3,5`: numbers of processors or of nodes of memory, of those that the machine has.
+fn check_set(flag: &str, text: &str, available: &str) -> Result<()> {
+    let wrong = |what: &str| Error::invalid(format!("{flag} {text}: {what}"));
+    let wanted = parse_set(text).ok_or_else(|| wrong("must be numbers and ranges such as 0-3,5"))?;
+    // What cannot be read is the kernel's to refuse.
+    let there = std::fs::read_to_string(available).ok();
+    let there = there.as_deref().map(str::trim).and_then(|list| Some((list, parse_set(list)?)));
+    match there {
+        Some((list, there)) if !wanted.iter().all(|range| is_covered(*range, &there)) => {
+            Err(wrong(&format!("the machine has {list}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn parse_set(text: &str) -> Option<Vec<(u32, u32)>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some((first, last))
+    };
+    text.split(',').map(range).collect()
+}
+
+fn is_covered((first, last): (u32, u32), there: &[(u32, u32)]) -> bool {
+    let mut next = first;
+    let mut sorted = there.to_vec();
+    sorted.sort_unstable();
+    for (begin, end) in sorted {
+        if begin <= next && next <= end {
+            match end.checked_add(1) {
+                Some(behind) if end < last => next = behind,
+                _ => return true,
+            }
+        }
+    }
+    false
 }
 
 fn check_mount(mount: &Mount) -> Result<()> {
@@ -80,6 +157,23 @@ mod tests {
         refused(&|options| options.limits.oom_score_adj = Some(2000), "--oom-score-adj 2000: must be from");
         refused(&|options| options.limits.blkio_weight = Some(5), "--blkio-weight 5: must be from 10");
         refused(&|options| options.limits.pids = Some(-5), "--pids-limit -5: must be a number");
+        for name in ["foo", "kernel.hostname", "net.", "vm.swappiness"] {
+            let with = |options: &mut Options| drop(options.sysctls.insert(name.into(), "1".into()));
+            refused(&with, &format!("--sysctl {name}: must be one of a container's own"));
+        }
+        for name in ["net.core.somaxconn", "fs/mqueue/msg_max", "kernel.shm_rmid_forced"] {
+            with(&|options| drop(options.sysctls.insert(name.into(), "1".into()))).unwrap();
+        }
+        for set in ["abc", "0-", "1-0", "-1", "0,,1"] {
+            refused(
+                &|options| options.limits.cpuset_cpus = Some(set.into()),
+                &format!("--cpuset-cpus {set}: must be numbers and ranges such as 0-3,5"),
+            );
+        }
+        let far = |options: &mut Options| options.limits.cpuset_cpus = Some("0,60000".into());
+        refused(&far, "--cpuset-cpus 0,60000: the machine has ");
+        with(&|options| options.limits.cpuset_cpus = Some("0".into())).unwrap();
+        assert!(is_covered((0, 5), &[(4, 9), (0, 3)]) && !is_covered((0, 5), &[(0, 3), (5, 9)]));
         let mount = |from: &str, to: &str| {
             let source = MountSource::Bind { path: from.into(), propagation: None };
             Mount::new(source, to.to_string(), Access::ReadWrite)

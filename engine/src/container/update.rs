@@ -2,6 +2,7 @@
 
 use pillbox::container::Changes;
 
+use super::check::check_limits;
 use super::compile::limits;
 use super::event::{Happening, note};
 use super::options::{Limits, Restart};
@@ -25,6 +26,7 @@ pub struct Update {
 /// # Errors
 /// A limit cannot be; everything stays as it was then.
 pub fn update(store: &Store, folder: &ContainerFolder, update: &Update) -> Result<()> {
+    check_limits(&update.limits)?;
     let changed = limits(&update.limits)?;
     if !changed.is_empty() && Status::of(store, folder)?.is_alive() && open(store, &folder.id)?.is_some() {
         let root = pillbox::Root::at(&store.place().runtime);
