@@ -114,6 +114,10 @@ impl Caller for Attached<'_> {
         self.connection.as_fd()
     }
 
+    fn is_read_anyway(&self) -> bool {
+        self.form == Form::WebSocket
+    }
+
     fn has_input(&self) -> bool {
         !self.begun.is_empty()
     }

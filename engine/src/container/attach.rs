@@ -93,6 +93,11 @@ pub trait Caller {
     /// What he writes, to be waited for.
     fn input(&self) -> BorrowedFd<'_>;
 
+    /// Whether he is read although nothing of it is for the program: his form has words for both ends.
+    fn is_read_anyway(&self) -> bool {
+        false
+    }
+
     /// Whether there is something to read without waiting.
     fn has_input(&self) -> bool {
         false
@@ -183,7 +188,7 @@ fn attach_caller(
     let mut session = Session {
         stream,
         keyboard: Keyboard::new(wants.input.clone().unwrap_or_default()),
-        reads: wants.input.is_some(),
+        reads: wants.input.is_some() || caller.is_read_anyway(),
         wants,
         caller,
         pass_on,
@@ -313,6 +318,11 @@ impl Session<'_> {
             Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
             Err(_) => 0,
         };
+        if self.wants.input.is_none() {
+            // Nothing of it is for the program.
+            self.reads = length > 0;
+            return Ok(false);
+        }
         if length == 0 {
             self.reads = false;
             if self.wants.ends_input {

@@ -128,6 +128,15 @@ fn clients_attach_by_web_sockets() {
     client.send(8, &[3, 232]);
     assert_eq!(client.next(), (8, vec![3, 232]));
     assert!(client.has_ended());
+    // Who only looks on is answered as well, and nothing that he says is for the program.
+    let mut looking = WebSocket::open(&boxd, &path.replace("stdin=1&", ""));
+    assert_eq!(looking.text(12), "up\ngot word\n");
+    looking.send(9, b"still there?");
+    assert_eq!(looking.next(), (10, b"still there?".to_vec()));
+    looking.send(1, b"nothing\n");
+    looking.send(8, &[3, 232]);
+    assert_eq!(looking.next(), (8, vec![3, 232]));
+    assert!(looking.has_ended());
     let state = |name: &str| -> Value {
         boxd.json("GET", &format!("/containers/{id}/json"), None, 200)["State"][name].clone()
     };
