@@ -16,7 +16,8 @@ use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
     ContainerRecord, Endpoint, NetworkSettings, USUAL, connect as connect_container,
-    disconnect as disconnect_container, existing_networks, interfaces, own_network_id, subnet_documents,
+    disconnect as disconnect_container, existing_networks, expected_subnets, interfaces, own_network_id,
+    subnet_documents,
 };
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
@@ -64,6 +65,8 @@ struct IpamConfig {
 struct Facts {
     /// What exists on the host at this moment.
     networks: Vec<Network>,
+    /// The subnets that the bridge without a name will have.
+    expected: Vec<String>,
     containers: Vec<(ContainerRecord, BTreeMap<String, Endpoint>)>,
 }
 
@@ -78,7 +81,9 @@ impl Facts {
             let endpoints = NetworkSettings::of(&record, &interfaces, &named).networks;
             containers.push((record, endpoints));
         }
-        Ok(Facts { networks: found, containers })
+        // It is shown without them if nobody can tell.
+        let expected = expected_subnets(store, &found).unwrap_or_default();
+        Ok(Facts { networks: found, expected, containers })
     }
 
     /// The containers that are connected to a network.
@@ -108,8 +113,10 @@ impl Facts {
 fn own_document(name: &str, driver: &str, facts: &Facts) -> Value {
     let config = match name {
         "bridge" => {
-            let bridge =
-                NetworkRecord::new(name.to_string(), DEFAULT_BRIDGE.to_string(), NetworkDriver::Bridge);
+            let bridge = NetworkRecord {
+                chosen: facts.expected.clone(),
+                ..NetworkRecord::new(name.to_string(), DEFAULT_BRIDGE.to_string(), NetworkDriver::Bridge)
+            };
             subnet_documents(&bridge, &facts.networks)
         }
         _ => Vec::new(),

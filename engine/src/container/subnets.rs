@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pillbox::container::{STORE, worded};
 use pillbox_network::host::Host;
+use pillbox_network::netconf::DEFAULT_BRIDGE;
 use pillbox_network::network::Network;
 use pillbox_network::{Cidr, free_subnets};
 use serde_json::{Value, json};
@@ -43,6 +44,20 @@ pub fn choose_subnets(store: &Store, record: &mut NetworkRecord) -> Result<()> {
     let free = free_subnets(&mut host, &record.link, &networks, &others, &mut Vec::new()).map_err(worded)?;
     record.chosen = free.iter().map(|range| range.subnet.to_string()).collect();
     Ok(())
+}
+
+/// The subnets that the runtime's own bridge would get now, if it is not there yet: those that it has with its first container, unless
+/// somebody else has them by then. An ordinary user has no such bridge.
+///
+/// # Errors
+/// All are taken; the kernel does not tell its routes.
+pub fn expected_subnets(store: &Store, existing: &[Network]) -> Result<Vec<String>> {
+    if Rootless::of(store).is_some() || existing.iter().any(|network| network.name == DEFAULT_BRIDGE) {
+        return Ok(Vec::new());
+    }
+    let mut host = Host::open().map_err(worded)?;
+    let free = free_subnets(&mut host, DEFAULT_BRIDGE, existing, &[], &mut Vec::new()).map_err(worded)?;
+    Ok(free.iter().map(|range| range.subnet.to_string()).collect())
 }
 
 /// Makes sure that ranges and reserved addresses are within subnets.

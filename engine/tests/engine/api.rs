@@ -600,6 +600,10 @@ fn images_volumes_and_networks() {
     boxd.call("DELETE", "/containers/user", None);
     assert_eq!(boxd.call("DELETE", "/volumes/data", None).status, 204);
     assert_eq!(boxd.json("GET", "/volumes", None, 200), json!({"Volumes": [], "Warnings": null}));
+    // What it will have is shown before there is a container on it.
+    let bridge = boxd.json("GET", "/networks/bridge", None, 200);
+    let first = &bridge["IPAM"]["Config"][0];
+    assert!(first["Subnet"].is_string() && first["Gateway"].is_string(), "{bridge}");
     let labels = json!({"Name": "n1", "Labels": {"com.docker.compose.project": "p"}, "IPAM": {"Config": [{"Subnet": "10.99.1.0/24"}]}});
     let made = boxd.json("POST", "/networks/create", Some(&labels), 201);
     assert_eq!(
