@@ -5,7 +5,7 @@ use rustix::termios::isatty;
 use super::attach::{DETACH_KEYS, keys};
 use super::container_flags::environment;
 use super::{Arguments, Command, Flag, Global, warn};
-use crate::container::{ExecRequest, Streams, exec as exec_in};
+use crate::container::{ExecRequest, Streams, exec as exec_in, exec_detached};
 use crate::error::{Error, Result};
 
 pub const COMMAND: Command = Command {
@@ -47,5 +47,8 @@ fn exec(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
-    exec_in(&store, &folder, request, &mut |warning| warn(warning))
+    match request.detached {
+        true => exec_detached(&store, &folder, request).map(|()| 0),
+        false => exec_in(&store, &folder, request, &mut |warning| warn(warning)),
+    }
 }

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use serde::{Deserialize, Serialize};
 
 use super::event::{ExecEvent, ExecHappening, Happening, note};
-use super::exec::{ExecRequest, not_begun};
+use super::exec::{ExecRequest, not_begun, options_of};
 use super::exec_session::ExecSession;
 use super::monitor::Failure;
 use super::own_cgroup::{OwnCgroup, start};
@@ -20,7 +20,7 @@ use super::record::ContainerRecord;
 use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Kind, Result};
 use crate::inside::{leave_streams, null};
-use crate::store::{ContainerFolder, Environment, Place, Store};
+use crate::store::{ContainerFolder, Environment, Place, Store, random_id};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-attendant";
@@ -36,11 +36,23 @@ struct Task {
     request: ExecRequest,
 }
 
-/// Leaves a program to a process of its own. It has begun when this returns.
+/// Begins a program without streams, and leaves it to a process of its own.
 ///
 /// # Errors
 /// The container does not run; the program cannot be executed.
-pub fn attend(
+pub fn exec_detached(store: &Store, folder: &ContainerFolder, request: ExecRequest) -> Result<()> {
+    let record = ContainerRecord::of(folder)?;
+    // What is wrong with it is found before it is told of.
+    options_of(store, folder, &request)?;
+    let id = random_id()?;
+    let happens = |what| note(store, &record, &Happening::Exec(ExecHappening { id: id.clone(), what }));
+    happens(ExecEvent::Create(request.command.clone()));
+    happens(ExecEvent::Start(request.command.clone()));
+    attend(store, folder, &record, &id, request).inspect_err(|error| happens(ExecEvent::Die(error.status())))
+}
+
+/// It has begun when this returns.
+fn attend(
     store: &Store,
     folder: &ContainerFolder,
     record: &ContainerRecord,

@@ -4,7 +4,6 @@ use pillbox::{ExecOptions, Root, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::attendant::attend;
 use super::compile::compile_exec;
 use super::detach::DetachKeys;
 use super::event::{ExecEvent, ExecHappening, Happening, note};
@@ -41,7 +40,7 @@ pub struct ExecRequest {
     pub keys: DetachKeys,
 }
 
-/// Runs it to its end with the caller's streams; the result is its status. A detached one has no streams and is left running.
+/// Runs it to its end with the caller's streams; the result is its status.
 ///
 /// # Errors
 /// The container does not run; the program cannot be executed.
@@ -60,12 +59,6 @@ pub fn exec(
     let happens = |what| note(store, &record, &Happening::Exec(ExecHappening { id: id.clone(), what }));
     happens(ExecEvent::Create(request.command.clone()));
     happens(ExecEvent::Start(request.command.clone()));
-    if request.detached {
-        drop((container, root));
-        return attend(store, folder, &record, &id, request).map(|()| 0).inspect_err(|error| {
-            happens(ExecEvent::Die(error.status()));
-        });
-    }
     let ended = run(store, folder, &container, request, &process, warn);
     match &ended {
         Ok(Some(status)) => happens(ExecEvent::Die(*status)),
