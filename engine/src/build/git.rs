@@ -74,7 +74,7 @@ impl Git<'_> {
     ) -> Result<()> {
         let named = || address.shown();
         let variables = self.variables(address).context(named)?;
-        let run = |arguments: &[&str]| self.run(&variables, to, arguments, vertex);
+        let run = |arguments: &[&str]| self.run(&variables, (address, to), arguments, vertex);
         let fetched = || -> Result<String> {
             run(&["init", "--quiet", "--template=", "."])?;
             run(&["remote", "add", "origin", address.remote()])?;
@@ -188,7 +188,7 @@ impl Git<'_> {
     fn run(
         &self,
         variables: &BTreeMap<String, String>,
-        folder: &Path,
+        (address, folder): (&GitAddress, &Path),
         arguments: &[&str],
         vertex: &Vertex<'_>,
     ) -> Result<String> {
@@ -210,7 +210,11 @@ impl Git<'_> {
         let mut child = command.spawn().context(|| "start git")?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (status, said, wrote) = std::thread::scope(|scope| {
-            let said = spawn(scope, move || collect(stderr, |piece| vertex.output(Stream::Stderr, piece)))?;
+            let tell = move |piece: &[u8]| {
+                let said = String::from_utf8_lossy(piece);
+                vertex.output(Stream::Stderr, said.replace(address.remote(), &address.shown()).as_bytes());
+            };
+            let said = spawn(scope, move || collect(stderr, tell))?;
             let wrote = spawn(scope, move || collect(stdout, |_| {}))?;
             let status = self.wait(&mut child)?;
             let (said, wrote) = (said.join().unwrap_or_default(), wrote.join().unwrap_or_default());
@@ -225,6 +229,8 @@ impl Git<'_> {
             _ => {
                 let last = said.lines().rev().find(|line| line.contains("fatal:") || line.contains("error:"));
                 let what = last.unwrap_or_else(|| said.lines().last().unwrap_or("it says nothing")).trim();
+                // Name and password are nobody's to know.
+                let what = what.replace(address.remote(), &address.shown());
                 Err(Error::invalid(format!("git {}: {what}", arguments[0])))
             }
         }

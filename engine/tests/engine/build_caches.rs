@@ -209,3 +209,50 @@ fn caches_are_in_registries_and_images() {
     assert!(failing.stderr.contains("--cache-to"), "{}", failing.stderr);
     build(&room, &["--cache-to", &format!("{to},ignore-error=true")], STAGES).exits(0);
 }
+
+/// A step that is made of the same files is found although it is made in another way.
+#[test]
+fn what_is_made_of_the_same_files_is_found() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let cache = room.folder.join("cache");
+    let stages = |noise: &str| {
+        let made = format!("FROM base:1 AS made\nRUN echo {noise} >/noise; echo same >/same\n");
+        made + "FROM base:1\nCOPY --from=made /same /same\nRUN --mount=from=made,target=/m cat /m/same\n"
+    };
+    built(&room, &["--cache-to", &format!("type=local,dest={}", cache.display())], &stages("1"));
+    let Some(other) = elsewhere(&room) else { return };
+    let from = format!("--cache-from=type=local,src={}", cache.display());
+    let (text, _) = built(&other, &[&from], &stages("2"));
+    // What is mounted is all of the stage.
+    assert_eq!(steps(&text), (1, 2), "{text}");
+    let (text, _) = built(&other, &[&from], &stages("1"));
+    assert_eq!(steps(&text), (2, 0), "{text}");
+    // Without a date and with one are not the same.
+    let (text, _) = built(&other, &[&from, "--build-arg", "SOURCE_DATE_EPOCH=1"], &stages("1"));
+    assert_eq!(steps(&text).0, 0, "{text}");
+}
+
+#[test]
+fn an_ordinary_user_goes_on_from_a_cache_as_well() {
+    let Some(room) = Room::of_user(1000) else { return };
+    prepare(&room);
+    let own = |path: &Path| {
+        let mut chown = std::process::Command::new("chown");
+        assert!(chown.args(["-R", "1000:1000"]).arg(path).status().expect("chown").success());
+    };
+    let dockerfile = "FROM base:1 AS made\nRUN cat /proc/sys/kernel/random/uuid >/noise\nFROM base:1\nCOPY --from=made /noise /\nRUN cat noise >again\n";
+    write(&room, "Dockerfile", dockerfile);
+    own(&room.folder.join("context"));
+    let cache = room.folder.join("home/cache").display().to_string();
+    let call = |flag: String| {
+        room.call(&["build", "--network", "none", "-t", "made", &flag, "context"]).exits(0).stderr
+    };
+    assert_eq!(steps(&call(format!("--cache-to=type=local,dest={cache},mode=max"))).0, 0);
+    room.call(&["rmi", "-f", "made"]).exits(0);
+    room.call(&["builder", "prune", "-f"]).exits(0);
+    let text = call(format!("--cache-from=type=local,src={cache}"));
+    assert_eq!(steps(&text), (2, 0), "{text}");
+    let line = "[ \"$(cat noise)\" = \"$(cat again)\" ] && echo same";
+    assert_eq!(said(&room, "made", line), "same\n");
+}

@@ -10,7 +10,7 @@ use super::{Caches, Shelf};
 use crate::archive::Kept;
 use crate::build::event::Progress;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::{
     ChainId, Configuration, DOCUMENT_MAX, Descriptor, DiffId, Document, Platform, media_type,
 };
@@ -77,6 +77,24 @@ pub struct Brought {
     _lease: Lease,
 }
 
+/// Whether somebody has ended the build.
+pub type Ended<'e> = &'e (dyn Fn() -> bool + Sync);
+
+/// Reads until the build is ended.
+struct Stopping<'e, R> {
+    inner: R,
+    is_ended: Ended<'e>,
+}
+
+impl<R: Read> Read for Stopping<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match (self.is_ended)() {
+            true => Err(std::io::Error::other("the build was ended")),
+            false => self.inner.read(buffer),
+        }
+    }
+}
+
 /// What a layer is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -119,7 +137,7 @@ impl Imports {
         store: &Store,
         wanted: &[(Found, Need)],
         brought: &Mutex<BTreeMap<ChainId, Brought>>,
-        progress: &Progress<'_>,
+        (progress, is_ended): (&Progress<'_>, Ended<'_>),
     ) -> Result<bool> {
         let missing: BTreeMap<ChainId, (&Found, &FoundLayer, Need)> = wanted
             .iter()
@@ -129,17 +147,24 @@ impl Imports {
             .filter(|(chain, _)| !brought.lock().unwrap_or_else(PoisonError::into_inner).contains_key(chain))
             .collect();
         let missing: Vec<_> = missing.into_values().collect();
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let vertex = progress.begin(format!("[internal] fetch {} cached layers", missing.len()));
         let (next, is_whole) = (AtomicUsize::new(0), AtomicBool::new(true));
         let work = || {
             while let Some((found, layer, need)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let import = &self.imports[found.import];
-                match bring(store, layer, *need) {
+                if is_ended() {
+                    return;
+                }
+                match bring(store, layer, *need, is_ended) {
                     Ok(one) => {
                         brought.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.chain, one);
                     }
                     Err(error) => {
                         is_whole.store(false, Ordering::Relaxed);
-                        if !import.is_broken.swap(true, Ordering::Relaxed) {
+                        if !is_ended() && !import.is_broken.swap(true, Ordering::Relaxed) {
                             let name = import.shelf.name();
                             progress.warn(format!("--cache-from {name}: {error}: it is not used any more"));
                         }
@@ -153,7 +178,10 @@ impl Imports {
                 work();
             }
         });
-        Ok(is_whole.into_inner())
+        vertex.run(|_| match is_ended() {
+            true => Err(Error::new(Kind::Closed, "the build was ended")),
+            false => Ok(is_whole.into_inner()),
+        })
     }
 }
 
@@ -277,7 +305,7 @@ pub fn read_document(shelf: &dyn Shelf, blob: &Descriptor) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// It is not there, or not what its digests say.
-pub fn bring(store: &Store, layer: &FoundLayer, need: Need) -> Result<Brought> {
+pub fn bring(store: &Store, layer: &FoundLayer, need: Need, is_ended: Ended<'_>) -> Result<Brought> {
     let FoundLayer { diff_id, chain, blob, shelf } = layer;
     let lease = store.lease(&[blob.digest, *diff_id.digest()])?;
     let blobs = store.blobs();
@@ -291,7 +319,8 @@ pub fn bring(store: &Store, layer: &FoundLayer, need: Need) -> Result<Brought> {
         Some(lock) if has_blob => lock,
         held => {
             let named = || format!("layer {}", blob.digest);
-            let mut stream = shelf.open(blob).context(named)?.take(blob.size + 1);
+            let mut stream =
+                Stopping { inner: shelf.open(blob).context(named)?.take(blob.size + 1), is_ended };
             let mut kept = Kept::begin(store, &mut stream)?;
             let unpacked = store.unpack(&mut kept, Some(diff_id));
             // Behind the end of the tar there may be more of the blob.

@@ -57,10 +57,15 @@ impl Work<'_> {
                 })
                 .collect();
             // Without what was not as it says there is less every time.
-            if self.imports.bring(self.store, &wanted, &self.brought, self.progress)? {
+            if self.bring(&wanted)? {
                 return Ok(recall);
             }
         }
+    }
+
+    fn bring(&self, wanted: &[(Found, Need)]) -> Result<bool> {
+        let is_ended = || self.cancellation.is_cancelled();
+        self.imports.bring(self.store, wanted, &self.brought, (self.progress, &is_ended))
     }
 
     fn need(&self, index: usize, looked: &mut BTreeMap<usize, Known>, recall: &mut Recall) {
@@ -125,7 +130,7 @@ impl Work<'_> {
         need: Need,
     ) -> Result<Option<Made>> {
         while let Some(found) = self.imports.find(key, chain.layers.last()) {
-            if self.imports.bring(self.store, &[(found.clone(), need)], &self.brought, self.progress)? {
+            if self.bring(&[(found.clone(), need)])? {
                 return self.take_over(chain, &found).map(Some);
             }
         }
