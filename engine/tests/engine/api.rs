@@ -399,7 +399,7 @@ fn an_image_that_has_lost_its_name_is_listed_by_its_id() {
     let listed = || boxd.json("GET", "/containers/json?all=1", None, 200)[0].clone();
     assert_eq!(listed()["Image"], "test");
     // What rests is not written again.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     assert_eq!((&listed()["Image"], &listed()["Image"]), (&json!("test"), &json!("test")));
     room.call(&["tag", "test", "kept"]).exits(0);
     room.call(&["rmi", "test"]).exits(0);
