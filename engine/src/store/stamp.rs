@@ -17,7 +17,8 @@ const SETTLED: Duration = Duration::from_millis(50);
 pub struct Stamp {
     /// The folder's inode.
     pub inode: u64,
-    /// When something in it was made, replaced or removed last, since 1970.
+    /// When something in it was made, replaced or removed last, since 1970: the time that nobody can set, as whoever restores files
+    /// sets the others.
     pub changed: Duration,
 }
 
@@ -38,8 +39,8 @@ impl Stamp {
 
 impl From<Stat> for Stamp {
     fn from(status: Stat) -> Stamp {
-        let seconds = u64::try_from(status.st_mtime).unwrap_or(0);
-        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
+        let seconds = u64::try_from(status.st_ctime).unwrap_or(0);
+        let nanoseconds = u32::try_from(status.st_ctime_nsec).unwrap_or(0);
         Stamp { inode: status.st_ino, changed: Duration::new(seconds, nanoseconds) }
     }
 }
@@ -73,4 +74,22 @@ impl Stamps {
 /// The time since 1970 by the clock that stamps files.
 pub fn stamping_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_set_back_hides_no_change() {
+        let folder = std::env::temp_dir().join(format!("box-stamps-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let before = Stamp::of(&folder).unwrap();
+        let modified = std::fs::metadata(&folder).unwrap().modified().unwrap();
+        std::thread::sleep(SETTLED);
+        std::fs::write(folder.join("file"), "").unwrap();
+        std::fs::File::open(&folder).unwrap().set_modified(modified).unwrap();
+        assert_ne!(Stamp::of(&folder), Some(before));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
