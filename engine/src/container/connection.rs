@@ -1,5 +1,6 @@
 //! A container is connected to a network, or disconnected from one, whether it runs or not.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,24 @@ use super::ports::is_on;
 use super::record::ContainerRecord;
 use super::rename::lock;
 use super::rootless::{Namespaces, Rootless};
-use super::status::{Status, open, open_running};
-use crate::error::{Error, Result};
-use crate::store::{ContainerFolder, Store};
+use super::status::open;
+use crate::error::{Context, Error, Result};
+use crate::store::{ContainerFolder, Lock, Sharing, Store};
+
+/// The file that is locked while a container's networks are made or changed, in its folder.
+const NETWORKS: &str = "networks";
+
+/// Which networks a container is on changes either before its start reads that, or when they have been made.
+///
+/// # Errors
+/// The container is gone.
+pub(super) fn hold_networks(folder: &ContainerFolder) -> Result<Lock> {
+    let path = folder.path().join(NETWORKS);
+    let made = File::options().create(true).append(true).open(&path);
+    made.context(|| path.display().to_string()).map_err(|error| folder.gone(error))?;
+    let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()));
+    locked.map_err(|error| folder.gone(error))
+}
 
 /// How long a monitor is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,7 +51,7 @@ pub fn connect(
     mut connection: Connection,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let _lock = lock(folder)?;
+    let _locks = (lock(folder)?, hold_networks(folder)?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
     let mut wanted = record.options.network.clone();
@@ -117,7 +133,7 @@ pub fn disconnect(
     force: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let _lock = lock(folder)?;
+    let _locks = (lock(folder)?, hold_networks(folder)?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
     let before = record.options.network.clone();
@@ -173,7 +189,8 @@ fn take_away(store: &Store, folder: &ContainerFolder, name: &str, made: &Interfa
 /// Where the interfaces of a running container of an ordinary user's are made; `None` for root's, whose are made on the host.
 fn namespaces_of(store: &Store, folder: &ContainerFolder, name: &str) -> Result<Option<Namespaces>> {
     let Some(rootless) = Rootless::of(store) else { return Ok(None) };
-    let pid = open_running(store, folder)?.pid()?;
+    let missing = || Error::conflict(format!("container {name}: it has just ended"));
+    let pid = open(store, &folder.id)?.ok_or_else(missing)?.pid()?;
     match rootless.find()? {
         Some(namespaces) if namespaces.have(pid)? => Ok(Some(namespaces)),
         _ => Err(Error::conflict(format!(
@@ -195,9 +212,11 @@ fn check_mode(record: &ContainerRecord) -> Result<()> {
     )))
 }
 
-/// The interfaces of a container that runs.
+/// The interfaces of a container that runs, or is about to.
 fn interfaces(store: &Store, folder: &ContainerFolder) -> Result<Option<Vec<Interface>>> {
-    if !Status::of(store, folder)?.is_alive() || open(store, &folder.id)?.is_none() {
+    let Some(container) = open(store, &folder.id)? else { return Ok(None) };
+    // It may have gone since.
+    if !container.status().is_ok_and(|status| status != pillbox::Status::Stopped) {
         return Ok(None);
     }
     let id = pillbox::ContainerId::new(folder.id.as_str())?;

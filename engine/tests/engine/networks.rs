@@ -387,6 +387,42 @@ fn check_connecting_that_is_killed(room: &Room) {
 }
 
 #[test]
+fn connecting_beside_a_start() {
+    as_root_and_as_a_user(check_connecting_beside_a_start);
+}
+
+/// Whichever comes first, the container that runs is on the networks that are recorded.
+fn check_connecting_beside_a_start(room: &Room) {
+    for name in ["first", "second"] {
+        room.call(&["network", "create", name]).ok();
+    }
+    room.give_rootfs();
+    for round in 0..6 {
+        room.call(&["create", "--name", "cc", "--network", "first", "./rootfs", "sleep", "1000"]).exits(0);
+        std::thread::scope(|scope| {
+            let call = |pause, arguments: &'static [&'static str]| {
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(pause));
+                    room.call(arguments).exits(0)
+                })
+            };
+            call(0, &["start", "cc"]);
+            call(10 * round, &["network", "connect", "second", "cc"]);
+            call(15 * round, &["network", "disconnect", "first", "cc"]);
+        });
+        let format = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}}/{{end}}";
+        let recorded = room.call(&["inspect", "-f", format, "cc"]).ok();
+        let made = room.call(&["exec", "cc", "sh", "-c", "ip -o -4 addr | grep -v ' lo ' "]).ok();
+        let address = recorded.trim_end().strip_prefix("second ").expect("one network");
+        assert!(address.len() > 1 && made.contains(&format!(" {address}")), "{recorded}{made}");
+        assert_eq!(made.lines().count(), 1, "{recorded}{made}");
+        room.call(&["rm", "-f", "cc"]).ok();
+    }
+    room.call(&["network", "rm", "first", "second"]).ok();
+    room.assert_gone();
+}
+
+#[test]
 fn the_host_has_a_name() {
     let Some((room, _alone)) = room() else { return };
     let named = ["run", "--rm", "--add-host", "hg:host-gateway"];

@@ -12,6 +12,7 @@ use super::protocol::{Failure, Kind, encode, encode_value, encode_warning};
 use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path, waiting};
+use crate::container::connection::hold_networks;
 use crate::container::event::{Happening, note_end, note_start};
 use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
@@ -93,8 +94,6 @@ fn supervise(
         }
         beginning = Beginning::Again;
         monitored.overlay = None;
-        // Limits and networks may be others by now.
-        monitored.record = ContainerRecord::of(&monitored.folder)?;
         watch.is_started = false;
     }
 }
@@ -117,7 +116,12 @@ fn run(
     // Whoever was there before this monitor hears of everything, also that the program cannot be started.
     watch.admit(waiting::gather(&monitored.store, &monitored.folder.id));
     let mut served = match beginning {
-        Beginning::Make | Beginning::Again => make(monitored, folder)?,
+        Beginning::Make | Beginning::Again => {
+            let _networks = hold_networks(&monitored.folder)?;
+            // Limits and networks may be others by now.
+            monitored.record = ContainerRecord::of(&monitored.folder)?;
+            make(monitored, folder)?
+        }
         Beginning::Adopt => match find(monitored, folder) {
             Ok(served) => served,
             // It has ended since its monitor was killed.
