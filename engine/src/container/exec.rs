@@ -52,6 +52,10 @@ pub fn exec(
 ) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
     let container = open_running(store, folder)?;
+    if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
+        let text = format!("container {0}: it is paused: box unpause {0}", record.name);
+        return Err(Error::conflict(text));
+    }
     let root = RootFolders::make(store, folder, &record)?;
     let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;

@@ -60,12 +60,19 @@ pub fn expected_subnets(store: &Store, existing: &[Network]) -> Result<Vec<Strin
     Ok(free.iter().map(|range| range.subnet.to_string()).collect())
 }
 
-/// Makes sure that ranges and reserved addresses are within subnets.
+/// Makes sure that subnets are some, and that ranges and reserved addresses are within them.
 ///
 /// # Errors
 /// One is not; it is named by its flag.
 pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
-    let subnets: Vec<Cidr> = record.subnets.iter().filter_map(|text| Cidr::parse(text)).collect();
+    let parse = |text: &String| match Cidr::parse(text) {
+        None => Err(Error::invalid(format!("--subnet {text}: must be as 10.89.0.0/16 or fd00:89::/64"))),
+        Some(subnet) if subnet.network() != subnet => {
+            Err(Error::invalid(format!("--subnet {text}: it should be {}", subnet.network())))
+        }
+        Some(subnet) => Ok(subnet),
+    };
+    let subnets: Vec<Cidr> = record.subnets.iter().map(parse).collect::<Result<_>>()?;
     let mut having: Vec<Cidr> = Vec::new();
     for text in &record.ranges {
         let wrong = |why: &str| Error::invalid(format!("--ip-range {text}: {why}"));
@@ -73,6 +80,9 @@ pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
         let range = range.ok_or_else(|| wrong("must be as 10.89.0.128/25"))?;
         let subnet = subnets.iter().find(|subnet| is_within(range, **subnet));
         let subnet = subnet.ok_or_else(|| wrong("must be in a subnet: --subnet"))?;
+        if !has_room(range, *subnet) {
+            return Err(wrong("it has no address for a container"));
+        }
         if having.contains(subnet) {
             return Err(wrong(&format!("{subnet} has a range already")));
         }
@@ -87,6 +97,14 @@ pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a range has more than what no container can have: the subnet's own address, that of everybody, and its gateway's.
+fn has_room(range: Cidr, subnet: Cidr) -> bool {
+    let can_be_had = |ip: IpAddr| subnet.is_for_hosts(ip) && ip != subnet.hosts().0;
+    // The first and the last one, or those between them, of which one is free in any case.
+    let (first, last) = (range.ip, range.last());
+    can_be_had(first) || can_be_had(last) || range.hosts() != (first, last)
 }
 
 fn is_within(range: Cidr, subnet: Cidr) -> bool {
@@ -150,10 +168,24 @@ mod tests {
             (&["10.9.0.1/25"], &[], "--ip-range 10.9.0.1/25: must be as 10.89.0.128/25"),
             (&["10.9.0.0/23"], &[], "must be in a subnet"),
             (&["10.9.0.0/25", "10.9.0.128/25"], &[], "10.9.0.0/24 has a range already"),
+            (&["10.9.0.0/32"], &[], "--ip-range 10.9.0.0/32: it has no address for a container"),
+            (&["10.9.0.0/31"], &[], "--ip-range 10.9.0.0/31: it has no address for a container"),
+            (&["10.9.0.1/32"], &[], "--ip-range 10.9.0.1/32: it has no address for a container"),
+            (&["10.9.0.255/32"], &[], "--ip-range 10.9.0.255/32: it has no address for a container"),
             (&[], &[("a", "10.8.0.3")], "--aux-address a=10.8.0.3: must be an address in a subnet"),
             (&[], &[("a", "x")], "--aux-address a=x: must be"),
         ] {
             let error = check_ranges(&record(&both, ranges, reserved)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        for range in ["10.9.0.2/32", "10.9.0.0/30", "10.9.0.254/31", "fd00::2/127"] {
+            check_ranges(&record(&both, &[range], &[])).unwrap();
+        }
+        for (subnet, words) in [
+            ("10.9.0.5/24", "--subnet 10.9.0.5/24: it should be 10.9.0.0/24"),
+            ("10.9.0.0/33", "--subnet 10.9.0.0/33: must be as 10.89.0.0/16"),
+        ] {
+            let error = check_ranges(&record(&[subnet], &[], &[])).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     }
