@@ -13,7 +13,7 @@ use crate::bring_up::{bring_up, has_table, let_forward_ports, restore_rules, tak
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::kernel::Part;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
@@ -67,6 +67,7 @@ pub fn reserve(
     notes: &mut Vec<String>,
 ) -> Result<Reserved> {
     check_names(requests)?;
+    host::check_rights()?;
     let mut locked = store.lock()?;
     make_way(&locked, host, owner)?;
     let mut attachment = Attachment {

@@ -30,8 +30,9 @@ pub struct Host {
     firewalld: Option<Option<Firewalld>>,
 }
 
-/// Makes sure that the caller may change networks: the kernel refuses single messages, and does not say why.
-fn check_rights() -> Result<()> {
+/// Makes sure that the caller may change networks, and ask about the packet filter: the kernel refuses single
+/// messages, and does not say why.
+pub(crate) fn check_rights() -> Result<()> {
     match capabilities(None) {
         Ok(sets) if !sets.effective.contains(CapabilitySet::NET_ADMIN) => Err(Error::new(
             Kind::NotPermitted,
@@ -46,9 +47,8 @@ impl Host {
     /// Opens what is needed for links.
     ///
     /// # Errors
-    /// [`Kind::NotPermitted`]: the caller has no right to change them. The kernel gives no sockets.
+    /// The kernel gives no sockets.
     pub fn open() -> Result<Host> {
-        check_rights()?;
         let flags = SocketFlags::CLOEXEC;
         let devices = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None);
         let devices = devices.context(format_args!("open a socket for netdevice(7)"))?;

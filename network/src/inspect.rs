@@ -44,6 +44,7 @@ pub fn list(store: &Store) -> Result<Listing> {
 /// # Errors
 /// The records cannot be listed, or the kernel refuses a question.
 pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
+    host::check_rights()?;
     let locked = store.lock()?;
     let mut problems = Vec::new();
     let stale = locked.stale()?;
@@ -137,6 +138,7 @@ fn describe(swept: &Swept, lines: &mut Vec<String>) {
 /// # Errors
 /// Something could not be mended: the first error, after all else has been tried.
 pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
+    host::check_rights()?;
     let mut locked = store.lock()?;
     let mut done = Vec::new();
     let stale = locked.stale()?;
@@ -234,6 +236,7 @@ fn remove_unneeded(locked: &Locked<'_>, host: &mut Host, done: &mut Vec<String>)
 /// There is none of that name, or a container is connected to it.
 pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
     use crate::error::Kind::{Missing, Taken};
+    host::check_rights()?;
     let locked = store.lock()?;
     let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
     let network = locked.network(name)?.ok_or_else(missing)?;
