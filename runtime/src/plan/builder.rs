@@ -8,7 +8,7 @@ use pillbox_init::wire::Numbers;
 use rustix::process::{Gid, Uid};
 
 use super::Agent;
-use super::{Descriptor, Host, Intent, Plan, RootInside};
+use super::{Descriptor, Host, Intent, Need, Plan, RootInside};
 use crate::error::Warning;
 use crate::oci::Status;
 use crate::root::RootSource;
@@ -55,17 +55,6 @@ pub(super) struct HostTree<'p, 'f> {
     /// Whether the mounts below it are included.
     pub(super) recursive: bool,
     pub(super) need: Need,
-}
-
-/// What a mount tree of the host must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// It must exist.
-    Any,
-    /// It must be a procfs.
-    Procfs,
-    /// It may be missing.
-    Optional,
 }
 
 /// Which processes may look into an init.
@@ -252,12 +241,10 @@ impl<'h> Builder<'h> {
                 path,
                 recursive,
                 field: field.to_string(),
-                procfs: need == Need::Procfs,
-                optional: need == Need::Optional,
+                need,
                 nofollow: false,
                 late: None,
                 idmap: None,
-                node: None,
             }))
         } else {
             Tree::Path { path, recursive, nofollow: false }

@@ -23,17 +23,12 @@ pub enum Descriptor {
         /// If it is only looked up before the clone and cloned when init asks for trees: in which of these
         /// rounds.
         late: Option<u32>,
-        /// Whether it must be a procfs: nothing else may be mounted on /proc.
-        procfs: bool,
-        /// Whether a missing one is no error.
-        optional: bool,
+        /// What it must be.
+        need: Need,
         /// Whether a symbolic link at the end of the path is itself the source.
         nofollow: bool,
         /// How the owners on it are mapped.
         idmap: Option<MountIdmap>,
-        /// The device that it must be; if the host has another one there or none, a node is made for the
-        /// container.
-        node: Option<DeviceNode>,
     },
     /// A container's root that no path leads to.
     Root {
@@ -58,6 +53,21 @@ pub enum Descriptor {
     },
     /// A namespace that only init can join, and its path.
     Namespace(NamespaceKind, String),
+}
+
+/// What a mount tree of the host must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Need {
+    /// It must exist.
+    Any,
+    /// It becomes the container's root.
+    Root,
+    /// It must be a procfs: nothing else may be mounted on /proc.
+    Procfs,
+    /// It may be missing.
+    Optional,
+    /// It must be this device; if the host has another one there or none, a node is made for the container.
+    Device(DeviceNode),
 }
 
 /// A root that is made in init's user and mount namespace.

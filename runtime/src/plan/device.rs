@@ -79,13 +79,13 @@ fn make(
         let tree =
             builder.tree(HostTree { path: &path, field: "linux.devices", recursive: false, need: Need::Any });
         let made = spec.host_uid(*uid).zip(spec.host_gid(*gid));
-        if let (Some((uid, gid)), Some(Descriptor::Tree { node, .. })) =
+        if let (Some((uid, gid)), Some(Descriptor::Tree { need, .. })) =
             (made, builder.descriptors.last_mut())
             && matches!(tree, Tree::Descriptor(_))
         {
             let block = *kind == DeviceKind::Block;
             let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
-            *node = Some(DeviceNode { kind, major: *major, minor: *minor, mode: *mode, uid, gid });
+            *need = Need::Device(DeviceNode { kind, major: *major, minor: *minor, mode: *mode, uid, gid });
         }
         let none = MountAttrFlags::empty();
         builder.push(BindMount {

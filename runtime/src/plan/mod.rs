@@ -45,7 +45,7 @@ use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use rustix::process::{Gid, Uid};
 
-use self::builder::{Builder, HostTree, Need, UserNamespace, Visible};
+use self::builder::{Builder, HostTree, UserNamespace, Visible};
 use self::process::{DEFAULT_PATH, become_user, compile_console, compile_session, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
@@ -53,7 +53,7 @@ use crate::error::{Error, Result, Warning};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
 pub use agent::Agent;
-pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners, RootInside};
+pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners, Need, RootInside};
 pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
 pub use intent::{Intent, Layer};

@@ -6,7 +6,8 @@ use pillbox_init::plan::Tree;
 use pillbox_init::plan::operation::{AttachRoot, AttachScratchRoot, SetMountAttributes};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::builder::{Builder, HostTree, Need};
+use super::Need;
+use super::builder::{Builder, HostTree};
 use super::text::c_string;
 use super::{Descriptor, Intent, Mappings, Namespaces, mount};
 use crate::error::{Error, Result};
@@ -45,7 +46,8 @@ pub(super) fn compile_root(
             "root.path: {source}: no path leads to where this link does: such a root needs {needs}"
         )));
     }
-    let tree = builder.tree(HostTree { path: &rootfs, field: "root.path", recursive: true, need: Need::Any });
+    let tree =
+        builder.tree(HostTree { path: &rootfs, field: "root.path", recursive: true, need: Need::Root });
     let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
     let at: &CStr = if from_seed { ROOT_IN_SEED } else { place };
     builder.push(AttachRoot { tree, at, propagation: propagation_at_first(spec) });

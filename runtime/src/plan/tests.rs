@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Gid, Uid};
 
-use super::{Descriptor, Host, Intent, Plan, compile};
+use super::{Descriptor, Host, Intent, Need, Plan, compile};
 use crate::explain::describe;
 use crate::oci::spec::default::{default_spec, rootless_spec};
 use crate::oci::spec::tests::fixtures_folder;
@@ -113,18 +113,18 @@ fn describe_plan(plan: &Plan) -> String {
     }
     for (index, descriptor) in descriptors.iter().enumerate() {
         line(&match descriptor {
-            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node, late } => {
+            Descriptor::Tree { path, recursive, field, need, nofollow, idmap, late } => {
                 let mut line = format!("descriptor {index}: {} for {field}", path.to_string_lossy());
                 for (word, is_set) in [
-                    ("recursive", recursive),
-                    ("procfs", procfs),
-                    ("optional", optional),
-                    ("nofollow", nofollow),
-                    ("id-mapped", &idmap.is_some()),
-                    ("or made", &node.is_some()),
-                    ("when init asks", &late.is_some()),
+                    ("recursive", *recursive),
+                    ("procfs", *need == Need::Procfs),
+                    ("optional", *need == Need::Optional),
+                    ("nofollow", *nofollow),
+                    ("id-mapped", idmap.is_some()),
+                    ("or made", matches!(need, Need::Device(_))),
+                    ("when init asks", late.is_some()),
                 ] {
-                    if *is_set {
+                    if is_set {
                         line = format!("{line}, {word}");
                     }
                 }

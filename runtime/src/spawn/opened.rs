@@ -14,7 +14,7 @@ use super::owners::OwnerNamespaces;
 use super::{SpawnError, spawn};
 use crate::error::{Context, Error, Result};
 use crate::host::seed;
-use crate::plan::{Descriptor, Plan, RootInside};
+use crate::plan::{Descriptor, Need, Plan, RootInside};
 use crate::spawn::{device_node, network};
 use crate::sys;
 use crate::validate::NamespaceKind;
@@ -128,8 +128,7 @@ impl Opened {
 
     /// The tree that becomes the container's root.
     pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
-        let is_root =
-            |wanted: &Descriptor| matches!(wanted, Descriptor::Tree { field, .. } if field == "root.path");
+        let is_root = |wanted: &Descriptor| matches!(wanted, Descriptor::Tree { need: Need::Root, .. });
         self.descriptors.get(plan.descriptors.iter().position(is_root)?)?.as_ref()
     }
 }
@@ -150,7 +149,7 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
         .iter()
         .map(|descriptor| match descriptor {
             // It is made later: see `open_made`.
-            Descriptor::Tree { optional: true, .. } if !plan.namespaces.new.is_empty() => Ok(None),
+            Descriptor::Tree { need: Need::Optional, .. } if !plan.namespaces.new.is_empty() => Ok(None),
             descriptor => open_descriptor(descriptor, &mut owners),
         })
         .collect::<Result<_>>()?;
@@ -167,10 +166,10 @@ impl Opened {
         let mut made = 0;
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             match (descriptor, &opened) {
-                (Descriptor::Tree { optional: true, .. }, None) => {
+                (Descriptor::Tree { need: Need::Optional, .. }, None) => {
                     *opened = open_descriptor(descriptor, &mut OwnerNamespaces::default())?;
                 }
-                (Descriptor::Tree { node: Some(node), path, .. }, None) => {
+                (Descriptor::Tree { need: Need::Device(node), path, .. }, None) => {
                     let step = || format!("linux.devices: make {}", path.to_string_lossy());
                     *opened = Some(device_node::make(folder, made, node).context(step)?);
                     made += 1;
@@ -244,10 +243,10 @@ impl Opened {
 pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     seed::hide_pin();
     let mut again = plan.descriptors.get(index as usize)?.clone();
-    let Descriptor::Tree { late, idmap, field, .. } = &mut again else { return None };
+    let Descriptor::Tree { late, idmap, need, .. } = &mut again else { return None };
     // A root that is mounted in the host's namespace was noted, to be found again: it must not be another
     // mount.
-    if plan.mounts_at.is_some() && field == "root.path" {
+    if plan.mounts_at.is_some() && *need == Need::Root {
         return None;
     }
     *late = None;
@@ -277,9 +276,9 @@ fn make_file_system(
 
 fn open_descriptor(descriptor: &Descriptor, owners: &mut OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let (path, recursive, field, late, procfs, optional, nofollow, idmap, node) = match descriptor {
-        Descriptor::Tree { path, recursive, field, late, procfs, optional, nofollow, idmap, node } => {
-            (path, recursive, field, late, procfs, optional, nofollow, idmap, node)
+    let (path, recursive, field, late, need, nofollow, idmap) = match descriptor {
+        Descriptor::Tree { path, recursive, field, late, need, nofollow, idmap } => {
+            (path, recursive, field, late, need, nofollow, idmap)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
         // Init tries to mount it first. If both fail, init reports its own error.
@@ -300,16 +299,16 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut OwnerNamespaces) -> Res
         tree => tree,
     };
     let tree = match tree {
-        Err(_) if *optional => return Ok(None),
-        Err(Errno::NOENT) if node.is_some() => return Ok(None),
+        Err(_) if *need == Need::Optional => return Ok(None),
+        Err(Errno::NOENT) if matches!(need, Need::Device(_)) => return Ok(None),
         tree => tree.context(step).map_err(Error::of_source)?,
     };
-    if let Some(node) = node
+    if let Need::Device(node) = need
         && !device_node::is(&tree, node).context(step)?
     {
         return Ok(None);
     }
-    if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
+    if *need == Need::Procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::formatted(format_args!("{}: only procfs may be mounted on /proc", step())));
     }
     if let (Some(idmap), None) = (idmap, late) {

@@ -3,7 +3,7 @@
 use super::{Line, Making, Prepared, Step};
 use crate::error::{Kind, Result};
 use crate::oci::spec::IdMapping;
-use crate::plan::{Descriptor, MountIdmap, MountOwners};
+use crate::plan::{Descriptor, MountIdmap, MountOwners, Need};
 use crate::spawn::{self, device_node};
 
 /// Opens everything that the plan names and that exists already. A missing source is noticed here, before
@@ -39,16 +39,16 @@ fn describe(descriptor: &Descriptor, lines: &mut Vec<Line>) {
         let line = format!("{} in {} {path}, if init may not", kind.to_string_lossy(), owner.name());
         lines.push(("MakeFileSystem", line));
     }
-    if let Descriptor::Tree { path, recursive, field, late, procfs, optional, idmap, node, .. } = descriptor {
+    if let Descriptor::Tree { path, recursive, field, late, need, idmap, .. } = descriptor {
         let mut line = path.to_string_lossy().into_owned();
         for (words, is_so) in [
-            (" with submounts", recursive),
-            (", which must be a procfs", procfs),
-            (", if it is there", optional),
-            (", or a node made for it", &node.is_some()),
-            (", cloned when init has come that far", &late.is_some()),
+            (" with submounts", *recursive),
+            (", which must be a procfs", *need == Need::Procfs),
+            (", if it is there", *need == Need::Optional),
+            (", or a node made for it", matches!(need, Need::Device(_))),
+            (", cloned when init has come that far", late.is_some()),
         ] {
-            line += if *is_so { words } else { "" };
+            line += if is_so { words } else { "" };
         }
         lines.push(("OpenTree", format!("{line} ({field})")));
         lines.extend(idmap.iter().map(|idmap| ("MapOwners", map_line(idmap))));
