@@ -36,8 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let query = exchange.head.query.clone();
     let mut options = options(&query)?;
-    let names: Vec<String> = document(&query, "cachefrom")?;
-    let sources = names.into_iter().map(CacheName::Reference).collect();
+    // Clients without any say `null`.
+    let names: Option<Vec<String>> = document(&query, "cachefrom")?;
+    let sources = names.into_iter().flatten().map(CacheName::Reference).collect();
     let targets = match options.arguments.get("BUILDKIT_INLINE_CACHE").map(String::as_str) {
         Some("1" | "true") => vec![target_of("inline", &BTreeMap::new())?],
         _ => Vec::new(),

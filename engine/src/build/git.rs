@@ -75,37 +75,39 @@ impl Git<'_> {
         let named = || address.shown();
         let variables = self.variables(address).context(named)?;
         let run = |arguments: &[&str]| self.run(&variables, (address, to), arguments, vertex);
-        let fetched = || -> Result<String> {
-            run(&["init", "--quiet", "--template=", "."])?;
-            run(&["remote", "add", "origin", address.remote()])?;
-            let reference = if address.reference().is_empty() { "HEAD" } else { address.reference() };
-            let shallow = ["fetch", "--quiet", "--depth=1", "--no-tags", "origin", reference];
-            match run(&shallow) {
-                // Some servers give nothing by its digest alone.
-                Err(_) if address.is_fixed() && !self.cancellation.is_cancelled() => {
-                    run(&["fetch", "--quiet", "origin", "+refs/*:refs/remotes/origin/*"])?;
-                    run(&["checkout", "--quiet", "--detach", reference])?;
-                }
-                fetched => {
-                    fetched?;
-                    run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?;
-                }
-            }
-            run(&["submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"])?;
-            Ok(run(&["rev-parse", "HEAD"])?.trim().to_string())
-        };
-        let found = fetched().context(named)?;
+        let found = self.check_out(address, &run).context(named)?;
         vertex.note(format!("commit {found}"));
         if let Some(wanted) = commit.filter(|wanted| wanted.len() < 7 || !found.starts_with(*wanted)) {
             return Err(Error::corrupt(format!("{}: its commit is {found}, and not {wanted}", named())));
         }
         match kept {
             GitFolder::Kept if address.folder().is_empty() => {
-                // It is nobody's to know.
+                name_reference(address, to, &run)?;
+                // Name and password are nobody's to know.
                 run(&["remote", "set-url", "origin", &address.shown()]).map(drop)
             }
             _ => remove_git(to).context(named),
         }
+    }
+
+    /// The files of a reference, and which commit that is.
+    fn check_out(&self, address: &GitAddress, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<String> {
+        run(&["init", "--quiet", "--template=", "."])?;
+        run(&["remote", "add", "origin", address.remote()])?;
+        let reference = if address.reference().is_empty() { "HEAD" } else { address.reference() };
+        match run(&["fetch", "--quiet", "--depth=1", "--no-tags", "origin", reference]) {
+            // Some servers give nothing by its digest alone.
+            Err(_) if address.is_fixed() && !self.cancellation.is_cancelled() => {
+                run(&["fetch", "--quiet", "origin", "+refs/*:refs/remotes/origin/*"])?;
+                run(&["checkout", "--quiet", "--detach", reference])?;
+            }
+            fetched => {
+                fetched?;
+                run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?;
+            }
+        }
+        run(&["submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"])?;
+        Ok(run(&["rev-parse", "HEAD"])?.trim().to_string())
     }
 
     /// What git knows of the caller, and how it asks servers.
@@ -250,6 +252,21 @@ impl Git<'_> {
             std::thread::sleep(LOOK);
         }
     }
+}
+
+/// What was fetched by a name has it in the folder that stays as well, so that `git describe` finds it.
+fn name_reference(
+    address: &GitAddress,
+    folder: &Path,
+    run: &dyn Fn(&[&str]) -> Result<String>,
+) -> Result<()> {
+    let fetched = std::fs::read_to_string(folder.join(".git/FETCH_HEAD")).unwrap_or_default();
+    for (word, place) in [("tag", "refs/tags"), ("branch", "refs/heads")] {
+        if fetched.contains(&format!("\t{word} '{}'", address.reference())) {
+            run(&["update-ref", &format!("{place}/{}", address.reference()), "FETCH_HEAD"])?;
+        }
+    }
+    Ok(())
 }
 
 /// Until nobody can write any more; what is kept of it has a bound.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::boxd::Boxd;
 use crate::build::{build, prepare, said, write};
 use crate::distribution::Server;
 use crate::harness::Room;
@@ -255,4 +256,35 @@ fn an_ordinary_user_goes_on_from_a_cache_as_well() {
     assert_eq!(steps(&text), (2, 0), "{text}");
     let line = "[ \"$(cat noise)\" = \"$(cat again)\" ] && echo same";
     assert_eq!(said(&room, "made", line), "same\n");
+}
+
+/// The older protocol: `--cache-from` names images that are here.
+#[test]
+fn clients_without_buildkit_go_on_from_images() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let boxd = Boxd::start(&room, "d");
+    write(&room, "Dockerfile", "FROM base:1\nRUN cat /proc/sys/kernel/random/uuid >/noise\n");
+    let mut tar = std::process::Command::new("tar");
+    let tar = tar.arg("-c").arg("-C").arg(room.folder.join("context")).arg(".").output().expect("tar").stdout;
+    let build = |more: &str| {
+        let parent = format!("test-{}-engine", crate::host::run_name());
+        let path = format!("/build?t=mine&networkmode=none&cgroupparent={parent}&{more}");
+        let answer = boxd.send_tar("POST", &path, &tar);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    };
+    assert!(
+        !build("cachefrom=null&buildargs=%7B%22BUILDKIT_INLINE_CACHE%22%3A%221%22%7D")
+            .contains("Using cache")
+    );
+    boxd.json("POST", "/build/prune", None, 200);
+    assert!(build("cachefrom=%5B%22mine%22%5D").contains("Using cache"));
+    // That one has no cache in it any more.
+    boxd.json("POST", "/build/prune", None, 200);
+    let said = build("cachefrom=%5B%22127.0.0.1%3A1%2Fnone%22%5D");
+    assert!(
+        said.contains("[Warning] --cache-from 127.0.0.1:1/none") && !said.contains("Using cache"),
+        "{said}"
+    );
 }

@@ -132,6 +132,8 @@ fn a_repository_is_a_context() {
     built(&room, &["-f", "sub/Dockerfile", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"], &address)
         .exits(0);
     assert!(said(&room, "made", "cat /x/.git/config").contains(&address));
+    built(&room, &["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"], &format!("{address}#v1")).exits(0);
+    assert!(said(&room, "made", "ls /x/.git/refs/tags").contains("v1\n"));
     // Once more it is the same.
     let again = built(&room, &[], &format!("{address}#v1")).exits(0);
     assert_eq!(again.stderr.matches("CACHED").count(), 2, "{}", again.stderr);
