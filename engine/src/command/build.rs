@@ -215,6 +215,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
             Caching::IgnoredIn(filters.iter().flat_map(|text| text.split(',')).map(str::to_string).collect())
         }
     };
+    let given_hostname = given.get("BUILDKIT_SANDBOX_HOSTNAME").filter(|name| !name.is_empty()).cloned();
     Ok(BuildOptions {
         target: arguments.text("target")?.map(str::to_string),
         git_folder: git_folder(&given),
@@ -228,7 +229,7 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
         keeper: None,
         git: GitIdentity::Caller,
-        run: run_options(arguments)?,
+        run: Options { hostname: given_hostname, ..run_options(arguments)? },
         entitlements: Entitlements::parse(&arguments.texts("allow")?)?,
         epoch: parse_epoch(&epoch)?,
         ..BuildOptions::default()

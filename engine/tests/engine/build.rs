@@ -107,6 +107,9 @@ fn an_image_is_what_its_dockerfile_says() {
     assert_eq!(lines[0], r#"CMD ["/bin/sh" "-ec" "./script"]"#);
     assert!(lines.contains(&"COPY --chown=web --chmod=640 a.txt copied # buildkit"), "{history}");
     assert!(lines.contains(&"LABEL one=1 two words=2 $x"), "{history}");
+    let named = ["-t", "named", "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=mine"];
+    build(&room, &named, "FROM base:1\nRUN hostname >/name\n").exits(0);
+    assert_eq!(said(&room, "named", "cat /name"), "mine\n");
     // What the runtime has mounted is not left behind.
     assert_eq!(said(&room, "made:2", "ls /proc /sys /dev >/dev/null; ls -A /run 2>&1 | wc -l"), "1\n");
     room.call(&["save", "-o", "made.tar", "made:2"]).ok();

@@ -164,7 +164,9 @@ impl Wish {
         match name.as_str() {
             "BUILDKIT_MULTI_PLATFORM" if matches!(value.as_str(), "" | "0" | "false") => {}
             "BUILDKIT_MULTI_PLATFORM" => return Err(wrong("images are made for one platform at a time")),
-            "BUILDKIT_SANDBOX_HOSTNAME" => return Err(wrong("the host of RUN has always the same name")),
+            "BUILDKIT_SANDBOX_HOSTNAME" => {
+                self.options.run.hostname = Some(value).filter(|name| !name.is_empty())
+            }
             "BUILDKIT_INLINE_CACHE" if matches!(value.as_str(), "1" | "true") => {
                 self.take_exports(&[Exporter { kind: "inline".to_string(), ..Exporter::default() }])?;
             }
@@ -290,7 +292,7 @@ fn run_option(options: &mut Options, name: &str, value: &str) -> Result<(), Stat
                 _ => return Err(wrong("must be host, none or sandbox")),
             };
         }
-        "hostname" => return Err(wrong("the host of RUN has always the same name")),
+        "hostname" => options.hostname = Some(value.to_string()),
         _ => return Err(wrong("a folder in an address: it is not known")),
     }
     Ok(())
@@ -333,6 +335,7 @@ mod tests {
             ("shm-size", "1048576"),
             ("target", "t"),
             ("ulimit", "nofile=1024:2048"),
+            ("build-arg:BUILDKIT_SANDBOX_HOSTNAME", "builder"),
             ("cache-imports", r#"[{"Type": "registry", "Attrs": {"ref": "r/a:1"}}]"#),
             ("new-in-2030", "x"),
         ])
@@ -341,6 +344,7 @@ mod tests {
         assert_eq!(options.run.network.hosts, ["a:1.2.3.4", "b:::1"]);
         assert_eq!((options.run.shm_size, &options.run.network.mode), (Some(1 << 20), &NetworkMode::None));
         assert_eq!(options.run.limits.ulimits, ["nofile=1024:2048"]);
+        assert_eq!(options.run.hostname.as_deref(), Some("builder"));
         assert_eq!(options.arguments.keys().collect::<Vec<_>>(), ["V"]);
         assert_eq!(options.caching, Caching::IgnoredIn(vec!["one".into(), "two".into()]));
         assert_eq!((wish.dockerfile.as_str(), wish.named["base"].as_str()), ("ci/Dockerfile", "local:base"));

@@ -34,7 +34,7 @@ impl Prepared<'_> {
 /// Files that the runtime mounts something on.
 const MOUNTED: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
 
-/// The name of the host that a RUN sees: always the same, so that nothing depends on it.
+/// The name of the host that a RUN sees, unless another one is asked for: always the same, so that nothing depends on it.
 const HOSTNAME: &str = "buildkitsandbox";
 
 impl Work<'_> {
@@ -64,6 +64,9 @@ impl Work<'_> {
         }
         let Options { network, shm_size, .. } = &self.options.run;
         key.add_value(&(&network.mode, &network.hosts, shm_size));
+        if let Some(name) = &self.options.run.hostname {
+            key.add(name);
+        }
     }
 
     pub(super) fn run_step(
@@ -111,7 +114,7 @@ impl Work<'_> {
             _ => {}
         }
         if !matches!(options.network.mode, NetworkMode::Host | NetworkMode::Container(_)) {
-            options.hostname = Some(HOSTNAME.to_string());
+            options.hostname.get_or_insert_with(|| HOSTNAME.to_string());
         }
         options.rights.privileged |= run.security == Security::Insecure;
         for (mount, content) in run.mounts.iter().zip(&prepared.contents) {
