@@ -1,6 +1,5 @@
 //! A container is connected to a network, or disconnected from one, whether it runs or not.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,23 +19,8 @@ use super::record::ContainerRecord;
 use super::rename::lock;
 use super::rootless::{Namespaces, Rootless};
 use super::status::open;
-use crate::error::{Context, Error, Result};
-use crate::store::{ContainerFolder, Lock, Sharing, Store};
-
-/// The file that is locked while a container's networks are made or changed, in its folder.
-const NETWORKS: &str = "networks";
-
-/// Which networks a container is on changes either before its start reads that, or when they have been made.
-///
-/// # Errors
-/// The container is gone.
-pub(super) fn hold_networks(folder: &ContainerFolder) -> Result<Lock> {
-    let path = folder.path().join(NETWORKS);
-    let made = File::options().create(true).append(true).open(&path);
-    made.context(|| path.display().to_string()).map_err(|error| folder.gone(error))?;
-    let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()));
-    locked.map_err(|error| folder.gone(error))
-}
+use crate::error::{Error, Result};
+use crate::store::{ContainerFolder, Store};
 
 /// How long a monitor is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +35,7 @@ pub fn connect(
     mut connection: Connection,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let _locks = (lock(folder)?, hold_networks(folder)?);
+    let _locks = (lock(folder)?, folder.lock_networks()?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
     let mut wanted = record.options.network.clone();
@@ -133,7 +117,7 @@ pub fn disconnect(
     force: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let _locks = (lock(folder)?, hold_networks(folder)?);
+    let _locks = (lock(folder)?, folder.lock_networks()?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
     let before = record.options.network.clone();

@@ -16,6 +16,9 @@ use crate::ids::IdMaps;
 /// The file of a container's record, in its folder.
 pub const RECORD: &str = "container.json";
 
+/// The file that is locked while a container's networks are made or changed, in its folder.
+const NETWORKS: &str = "networks";
+
 /// 64 hex digits, at random.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContainerId(String);
@@ -293,6 +296,18 @@ impl ContainerFolder {
     pub fn lock_looking(&self, sharing: Sharing, look: impl FnMut() -> Result<()>) -> Result<Lock> {
         let what = format!("container {}", self.id.short());
         Lock::at_looking(&self.path, sharing, &what, look).map_err(|error| self.gone(error))
+    }
+
+    /// Locks which networks it is on: that changes either before its start reads it, or when they have been made.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn lock_networks(&self) -> Result<Lock> {
+        let path = self.path.join(NETWORKS);
+        let made = std::fs::File::options().create(true).append(true).open(&path);
+        made.context(|| path.display().to_string()).map_err(|error| self.gone(error))?;
+        let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", self.id.short()));
+        locked.map_err(|error| self.gone(error))
     }
 
     /// Why something of it could not be locked or written: without the folder it is the container that is missing.

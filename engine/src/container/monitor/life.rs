@@ -12,7 +12,6 @@ use super::protocol::{Failure, Kind, encode, encode_value, encode_warning};
 use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path, waiting};
-use crate::container::connection::hold_networks;
 use crate::container::event::{Happening, note_end, note_start};
 use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
@@ -117,7 +116,7 @@ fn run(
     watch.admit(waiting::gather(&monitored.store, &monitored.folder.id));
     let mut served = match beginning {
         Beginning::Make | Beginning::Again => {
-            let _networks = hold_networks(&monitored.folder)?;
+            let _networks = monitored.folder.lock_networks()?;
             // Limits and networks may be others by now.
             monitored.record = ContainerRecord::of(&monitored.folder)?;
             make(monitored, folder)?
