@@ -18,7 +18,7 @@ use super::image::registries;
 use super::query::Query;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
-    GitIdentity, STACK, Sink, StoreImages, build as build_image,
+    GitIdentity, Output, STACK, Sink, StoreImages, build as build_image,
 };
 use crate::command::{CacheName, caches, prune_builds, target_of};
 use crate::container::{NetworkMode, Options};
@@ -268,6 +268,7 @@ fn options(query: &Query) -> Outcome<BuildOptions> {
         platform: platform.transpose()?,
         caching: if query.is_set("nocache") { Caching::Ignored } else { Caching::Used },
         git: GitIdentity::Nobody,
+        outputs: vec![Output::Image],
         run: run_options(query)?,
         ..BuildOptions::default()
     })

@@ -126,10 +126,9 @@ impl fmt::Debug for Destination {
 }
 
 /// What comes out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Output {
     /// An image in the store.
-    #[default]
     Image,
     /// The files of its root, in a folder.
     Folder(PathBuf),
@@ -221,8 +220,8 @@ pub struct BuildOptions {
     pub run: ContainerOptions,
     /// Rights that RUN may ask for.
     pub entitlements: Entitlements,
-    /// What comes out.
-    pub output: Output,
+    /// What comes out; nothing, if there is none.
+    pub outputs: Vec<Output>,
     /// Nothing is dated later, in seconds since 1970.
     pub epoch: Option<i64>,
 }

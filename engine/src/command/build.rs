@@ -16,9 +16,9 @@ use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::build::{
-    BuildOptions, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH, Entitlements,
-    Failure, GitFolder, GitIdentity, Output, Provided, Provider, Replaced, StoreImages, build as build_image,
-    parse_epoch,
+    BuildOptions, Built, Caching, Cancellation, ContextSource, Destination, DockerfileSource, EPOCH,
+    Entitlements, Failure, GitFolder, GitIdentity, Output, Provided, Provider, Replaced, StoreImages,
+    build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
@@ -110,12 +110,8 @@ const FLAGS: &[Flag] = &[
 fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let operand = arguments.operand(0)?.unwrap_or(".");
     let contexts = NamedContexts::parse(&arguments.texts("build-context")?)?;
-    let BuildOutput { output, names, is_pushed } =
-        arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default();
-    let mut options = BuildOptions { output, contexts: contexts.files.clone(), ..options(arguments)? };
-    options.tags.extend(names);
-    let is_pushed = is_pushed || arguments.is_set("push");
-    refuse_push(&options, is_pushed)?;
+    let mut options = BuildOptions { contexts: contexts.files.clone(), ..options(arguments)? };
+    let is_pushed = take_outputs(arguments, &mut options)?;
     let (cache_sources, cache_targets) = cache_names(arguments)?;
     let progress = arguments.text("progress")?.unwrap_or("auto");
     let style = Style::parse(progress)?;
@@ -151,25 +147,36 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     };
     let Some(built) = built else { return Ok(0) };
     let mut pushed = None;
-    if is_pushed {
-        for name in &options.tags {
-            let digest = push_image(&store, &built.record, name, &access(arguments)?)?;
-            pushed.get_or_insert(digest);
-        }
+    for name in options.tags.iter().filter(|_| is_pushed) {
+        let digest = push_image(&store, &built.record, name, &access(arguments)?)?;
+        pushed.get_or_insert(digest);
     }
-    if let Some(file) = arguments.value("metadata-file") {
-        write_metadata(Path::new(file), &store, &built, &options.tags, pushed)?;
-    }
+    write_files(arguments, &store, &built, &options.tags, pushed)?;
     let id = built.id.to_string();
-    if let Some(file) = arguments.value("iidfile") {
-        let path = Path::new(file);
-        std::fs::write(path, &id).context(|| format!("--iidfile {}", path.display()))?;
-    }
     let says_id = style == Style::Quiet && (arguments.is_set("quiet") || progress != "none");
-    if says_id && !matches!(options.output, Output::Archive(Destination::Stdout)) {
+    let to_stdout = |output: &Output| matches!(output, Output::Archive(Destination::Stdout));
+    if says_id && !options.outputs.iter().any(to_stdout) {
         return print(&format!("{id}\n"));
     }
     Ok(0)
+}
+
+/// `--metadata-file` and `--iidfile`.
+fn write_files(
+    arguments: &Arguments,
+    store: &Store,
+    built: &Built,
+    names: &[Reference],
+    pushed: Option<Digest>,
+) -> Result<()> {
+    if let Some(file) = arguments.value("metadata-file") {
+        write_metadata(Path::new(file), store, built, names, pushed)?;
+    }
+    if let Some(file) = arguments.value("iidfile") {
+        let path = Path::new(file);
+        std::fs::write(path, built.id.to_string()).context(|| format!("--iidfile {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// `--cache-from` and `--cache-to`.
@@ -261,13 +268,23 @@ fn annotations(texts: &[String]) -> Result<BTreeMap<String, String>> {
     texts.iter().map(parse).collect()
 }
 
-fn refuse_push(options: &BuildOptions, is_pushed: bool) -> Result<()> {
-    match (&options.output, is_pushed) {
-        (Output::Image, true) if options.tags.is_empty() => {
-            Err(Error::invalid("--push: a name is needed for it: --tag"))
-        }
-        (Output::Image, _) | (_, false) => Ok(()),
-        (_, true) => Err(Error::invalid("--push: no image comes out: leave --output out")),
+/// What comes out, an image if nothing is said; whether it is pushed.
+fn take_outputs(arguments: &Arguments, options: &mut BuildOptions) -> Result<bool> {
+    let mut is_pushed = arguments.is_set("push");
+    for text in arguments.texts("output")? {
+        let BuildOutput { output, names, is_pushed: also } = parse_output(&text)?;
+        options.outputs.push(output);
+        options.tags.extend(names);
+        is_pushed |= also;
+    }
+    if options.outputs.is_empty() {
+        options.outputs.push(Output::Image);
+    }
+    let has_image = options.outputs.iter().any(|output| matches!(output, Output::Image));
+    match is_pushed {
+        true if !has_image => Err(Error::invalid("--push: no image comes out: leave --output out")),
+        true if options.tags.is_empty() => Err(Error::invalid("--push: a name is needed for it: --tag")),
+        _ => Ok(is_pushed),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::reference::Reference;
 
 /// What comes out, and what becomes of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BuildOutput {
     /// As the builder has it.
     pub output: Output,
@@ -19,7 +19,7 @@ pub struct BuildOutput {
 
 /// `type=local,dest=FOLDER`, or a folder alone, or `-` for a tar on stdout.
 pub fn parse_output(text: &str) -> Result<BuildOutput> {
-    let of = |output: Output| BuildOutput { output, ..BuildOutput::default() };
+    let of = |output: Output| BuildOutput { output, names: Vec::new(), is_pushed: false };
     if text == "-" {
         return Ok(of(Output::Tar(Destination::Stdout)));
     }
@@ -27,7 +27,7 @@ pub fn parse_output(text: &str) -> Result<BuildOutput> {
         return Ok(of(Output::Folder(PathBuf::from(text))));
     }
     let wrong = |what: &str| Error::invalid(format!("--output {text}: {what}"));
-    let (mut kind, mut destination, mut named) = ("", None, BuildOutput::default());
+    let (mut kind, mut destination, mut named) = ("", None, of(Output::Nothing));
     for field in text.split(',') {
         match field.split_once('=') {
             Some(("type", value)) => kind = value,

@@ -142,6 +142,32 @@ fn targets_and_outputs() {
 }
 
 #[test]
+fn several_outputs_come_of_one_build() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let outputs = [
+        "-o",
+        "type=tar,dest=root.tar",
+        "-o",
+        "out",
+        "-o",
+        "type=image,name=also:1",
+        "-o",
+        "type=docker,dest=image.tar",
+    ];
+    build(&room, &[&["-t", "made"], &outputs[..]].concat(), "FROM base:1\nRUN echo x >/x\n").exits(0);
+    for image in ["made", "also:1"] {
+        assert_eq!(said(&room, image, "cat /x"), "x\n");
+    }
+    assert_eq!(fs::read_to_string(room.folder.join("out/x")).expect("file"), "x\n");
+    room.call(&["rmi", "made", "also:1"]).ok();
+    let loaded = room.call(&["load", "-i", "image.tar"]).ok();
+    assert!(loaded.contains("made:latest") && loaded.contains("also:1"), "{loaded}");
+    room.call(&["import", "root.tar", "imported"]).ok();
+    assert_eq!(said(&room, "imported", "cat /x"), "x\n");
+}
+
+#[test]
 fn what_is_wrong_is_said_with_file_and_line() {
     let Some(room) = Room::new() else { return };
     prepare(&room);

@@ -575,3 +575,23 @@ fn caches_are_kept_with_the_client() {
     let warned: Vec<_> = third.news.iter().flat_map(|news| &news.warnings).collect();
     assert!(!warned.is_empty());
 }
+
+#[test]
+fn several_outputs_come_of_one_build() {
+    let Some(room) = Room::new() else { return };
+    let client = Client::new(&room);
+    let exporter = |kind: &str, attributes: &[(&str, &str)]| Exporter {
+        kind: kind.into(),
+        attributes: attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    };
+    let request = SolveRequest {
+        exporters: vec![exporter("tar", &[]), exporter("moby", &[("name", "mine:1")])],
+        ..client.request("both", &[], None)
+    };
+    let (outcome, served) = client.solve_request(&request, served("FROM test\nRUN echo here >/here\n", &[]));
+    let outcome = outcome.ok();
+    let image = client.boxd.json("GET", "/images/mine:1/json", None, 200);
+    assert_eq!(image["Id"], outcome.exporter["containerimage.config.digest"]);
+    let received = served.received.lock().unwrap();
+    assert!(received.windows(5).any(|bytes| bytes == b"here\n"), "{} bytes", received.len());
+}

@@ -16,7 +16,7 @@ const BUILD: &str = "buildkit-controlapi-buildid";
 /// What clients may rely on. Without any they would suppose more.
 const FRONTEND: [&str; 6] =
     ["solve.base", "return", "proto.refarray", "frontend.inputs", "gateway.evaluate", "reference.output"];
-const LLB: [&str; 3] = ["source.image", "source.local", "file.base"];
+const LLB: [&str; 4] = ["source.image", "source.local", "file.base", "exporter.multiple"];
 
 /// Answers a call.
 ///

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::file_send::{FileWriter, send_folder};
 use super::message::{Exporter, SolveRequest};
+use super::progress::Teller;
 use super::session::Session;
-use super::status::{Status, UNIMPLEMENTED};
+use super::status::Status;
 use crate::build::{Built, Destination, Output};
 use crate::digest::Digest;
 use crate::reference::Reference;
@@ -32,25 +33,24 @@ const USUAL: [(&str, &str); 10] = [
 ];
 
 /// What is to come out.
+#[derive(Default)]
 pub struct Export {
     /// As the builder has it.
-    pub output: Output,
+    pub outputs: Vec<Output>,
     /// Names of the image.
     pub names: Vec<Reference>,
     /// What its manifest says, besides.
     pub annotations: BTreeMap<String, String>,
     is_pushed: bool,
-    delivery: Delivery,
+    deliveries: Vec<Delivery>,
 }
 
-/// How it gets to the client.
+/// How an output gets to the client; the number is its place among all.
 enum Delivery {
-    /// It stays here.
-    None,
     /// As a file, while it is written.
     File(Arc<Mutex<FileWriter>>),
     /// As a folder, from one that is deleted then.
-    Folder(NewLayer),
+    Folder(NewLayer, usize),
 }
 
 impl Export {
@@ -61,20 +61,24 @@ impl Export {
     pub fn parse(request: &SolveRequest, session: &Arc<Session>, store: &Store) -> Result<Export, Status> {
         let older =
             Exporter { kind: request.exporter.clone(), attributes: request.exporter_attributes.clone() };
-        let exporter = match &request.exporters[..] {
-            [] if older.kind.is_empty() => None,
-            [] => Some(&older),
-            [one] => Some(one),
-            _ => return Err(Status::new(UNIMPLEMENTED, "several outputs: one comes out of a build")),
+        let exporters = match &request.exporters[..] {
+            [] if older.kind.is_empty() => &[],
+            [] => std::slice::from_ref(&older),
+            exporters => exporters,
         };
-        let mut export = Export {
-            output: Output::Nothing,
-            names: Vec::new(),
-            annotations: BTreeMap::new(),
-            is_pushed: false,
-            delivery: Delivery::None,
-        };
-        let Some(Exporter { kind, attributes }) = exporter else { return Ok(export) };
+        let mut export = Export::default();
+        for (number, exporter) in exporters.iter().enumerate() {
+            export.take_attributes(exporter)?;
+            export.add(&exporter.kind, number, session, store)?;
+        }
+        if export.is_pushed && export.names.is_empty() {
+            return Err(Status::invalid("--output push=true: a name is needed for it"));
+        }
+        Ok(export)
+    }
+
+    fn take_attributes(&mut self, exporter: &Exporter) -> Result<(), Status> {
+        let Exporter { kind, attributes } = exporter;
         let wrong = |what: String| Status::invalid(format!("--output type={kind}: {what}"));
         for (name, value) in attributes {
             match name.as_str() {
@@ -86,13 +90,15 @@ impl Export {
                         if reference.digest.is_some() {
                             return Err(wrong(format!("{name}: a digest cannot be chosen")));
                         }
-                        export.names.push(reference);
+                        if !self.names.contains(&reference) {
+                            self.names.push(reference);
+                        }
                     }
                 }
-                "push" => export.is_pushed = is_true(value),
+                "push" => self.is_pushed |= is_true(value),
                 name if annotation_of(name).is_some() => {
                     let key = annotation_of(name).unwrap_or_default();
-                    export.annotations.insert(key.to_string(), value.clone());
+                    self.annotations.insert(key.to_string(), value.clone());
                 }
                 "context" => {}
                 "mode" | "platform-split" if kind == "local" => {}
@@ -102,48 +108,52 @@ impl Export {
                 _ => return Err(wrong(format!("{name}={value} is not done: leave it out"))),
             }
         }
-        let file = || Arc::new(Mutex::new(FileWriter::new(session.clone())));
-        (export.output, export.delivery) = match kind.as_str() {
-            "moby" | "image" => (Output::Image, Delivery::None),
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        kind: &str,
+        number: usize,
+        session: &Arc<Session>,
+        store: &Store,
+    ) -> Result<(), Status> {
+        let mut file = || {
+            let file = Arc::new(Mutex::new(FileWriter::new(session.clone(), number)));
+            self.deliveries.push(Delivery::File(file.clone()));
+            Destination::Stream(file)
+        };
+        let output = match kind {
+            "moby" | "image" => Output::Image,
+            "tar" => Output::Tar(file()),
+            "docker" | "oci" => Output::Archive(file()),
             "local" => {
                 let folder = store.layers().begin()?;
-                (Output::Folder(folder.path()), Delivery::Folder(folder))
+                let output = Output::Folder(folder.path());
+                self.deliveries.push(Delivery::Folder(folder, number));
+                output
             }
-            "tar" => {
-                let file = file();
-                (Output::Tar(Destination::Stream(file.clone())), Delivery::File(file))
+            _ => {
+                let what = "the type must be image, local, tar, docker or oci";
+                return Err(Status::invalid(format!("--output type={kind}: {what}")));
             }
-            "docker" | "oci" => {
-                let file = file();
-                (Output::Archive(Destination::Stream(file.clone())), Delivery::File(file))
-            }
-            _ => return Err(wrong("the type must be image, local, tar, docker or oci".to_string())),
         };
-        if export.is_pushed && export.names.is_empty() {
-            return Err(wrong("push=true: a name is needed for it".to_string()));
-        }
-        Ok(export)
+        self.outputs.push(output);
+        Ok(())
     }
 
-    /// Brings the client what has come out. What it needs not do is `None`.
-    pub fn delivery(&self) -> Option<&'static str> {
-        match self.delivery {
-            Delivery::None => None,
-            Delivery::File(_) => Some("sending the file"),
-            Delivery::Folder(_) => Some("copying files"),
-        }
-    }
-
-    /// Brings it to the client.
+    /// Brings the client what has come out, and tells it of each part.
     ///
     /// # Errors
     /// The client does not take it.
-    pub fn deliver(&self, session: &Session) -> Result<(), Status> {
-        match &self.delivery {
-            Delivery::None => Ok(()),
-            Delivery::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).finish(),
-            Delivery::Folder(folder) => send_folder(session, &folder.path()),
-        }
+    pub fn deliver(&self, session: &Session, teller: &Teller) -> Result<(), Status> {
+        self.deliveries.iter().try_for_each(|delivery| match delivery {
+            Delivery::File(file) => teller
+                .part("sending the file", || file.lock().unwrap_or_else(PoisonError::into_inner).finish()),
+            Delivery::Folder(folder, number) => {
+                teller.part("copying files", || send_folder(session, &folder.path(), *number))
+            }
+        })
     }
 
     /// The names under which it goes to registries.

@@ -19,7 +19,7 @@ use crate::thread::spawn;
 
 /// The call, and how it says which of the outputs it is.
 const METHOD: &str = "/moby.filesync.v1.FileSend/DiffCopy";
-const OUTPUT: (&str, &str) = ("buildkit-attachable-exporter-id", "0");
+const OUTPUT: &str = "buildkit-attachable-exporter-id";
 
 /// How many bytes go in a message.
 const PIECE: usize = 64 << 10;
@@ -27,19 +27,21 @@ const PIECE: usize = 64 << 10;
 /// A file of the client's that is written.
 pub struct FileWriter {
     session: Arc<Session>,
+    /// Which of the outputs it is.
+    number: usize,
     /// Nothing is begun before there is something to write.
     begun: Option<(Outgoing, Incoming)>,
 }
 
 impl FileWriter {
     /// For the output of a build.
-    pub fn new(session: Arc<Session>) -> FileWriter {
-        FileWriter { session, begun: None }
+    pub fn new(session: Arc<Session>, number: usize) -> FileWriter {
+        FileWriter { session, number, begun: None }
     }
 
     fn begin(&mut self) -> Result<&mut (Outgoing, Incoming), Status> {
         if self.begun.is_none() {
-            self.begun = Some(self.session.call(METHOD, &[OUTPUT])?);
+            self.begun = Some(self.session.call(METHOD, &[(OUTPUT, &self.number.to_string())])?);
         }
         self.begun.as_mut().ok_or_else(|| Status::new(UNAVAILABLE, "the client takes nothing"))
     }
@@ -84,10 +86,10 @@ fn refusal(status: Status) -> std::io::Error {
 ///
 /// # Errors
 /// It cannot be read, or the client does not take it.
-pub fn send_folder(session: &Session, folder: &Path) -> Result<(), Status> {
+pub fn send_folder(session: &Session, folder: &Path, number: usize) -> Result<(), Status> {
     let mut listing = Listing { folder, files: Vec::new(), known: BTreeMap::new() };
     listing.add_folder(Path::new(""))?;
-    let (outgoing, mut incoming) = session.call(METHOD, &[OUTPUT])?;
+    let (outgoing, mut incoming) = session.call(METHOD, &[(OUTPUT, &number.to_string())])?;
     let outgoing = Mutex::new(outgoing);
     let send = |packet: &Packet| outgoing.lock().unwrap_or_else(PoisonError::into_inner).send(packet);
     let of = |kind: PacketKind| Packet { kind: kind.into(), ..Packet::default() };

@@ -115,10 +115,10 @@ impl<'d> Work<'d> {
         }
         let session = builds.sessions.find(&request.session)?;
         let export = Export::parse(request, &session, &builds.store)?;
-        wish.options.output = match &export.output {
-            Output::Nothing if job.is_needed() => Output::Image,
-            output => output.clone(),
-        };
+        wish.options.outputs.clone_from(&export.outputs);
+        if export.outputs.is_empty() && job.is_needed() {
+            wish.options.outputs.push(Output::Image);
+        }
         wish.options.tags.clone_from(&export.names);
         wish.options.annotations.clone_from(&export.annotations);
         let keeper = Arc::new(SessionKeeper::new(session.clone(), builds.store.clone()));
@@ -148,9 +148,7 @@ impl<'d> Work<'d> {
         let (sources, options) = ((context, &dockerfile), &self.wish.options);
         let built = build_image(store, sources, options, &mut replaced, &self.teller, cancellation);
         let built: Option<Built> = built.map_err(|failure| explain(failure, &broken, cancellation))?;
-        if let Some(what) = self.export.delivery() {
-            self.teller.part(what, || self.export.deliver(&self.session))?;
-        }
+        self.export.deliver(&self.session, &self.teller)?;
         let mut pushed = None;
         for name in self.export.pushes() {
             let Some(built) = &built else { break };

@@ -29,6 +29,8 @@ pub struct Built {
     pub id: ImageId,
     /// What is known of it.
     pub record: ImageRecord,
+    /// The same by each of its names; by its id, if it has none.
+    pub named: Vec<ImageRecord>,
 }
 
 /// What BuildKit says of itself in the history.
@@ -99,16 +101,19 @@ pub fn export(
     };
     store.events().note_image(&record, "create");
     let names: Vec<String> = options.tags.iter().map(Reference::to_string).collect();
+    let mut named = Vec::new();
     if names.is_empty() {
         store.name_image(&record)?;
+        named.push(record.clone());
     }
     for name in names {
         vertex.note(format!("naming to {name}"));
         record.name = name;
         store.name_image(&record)?;
         store.events().note_image(&record, "tag");
+        named.push(record.clone());
     }
-    Ok(Built { id, record })
+    Ok(Built { id, record, named })
 }
 
 /// The layers of the image that the chain begins with, as its manifest names them.
