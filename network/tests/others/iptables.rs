@@ -66,7 +66,7 @@ fn what_others_use_of_ours_stays() {
 fn nothing_of_others_changes() {
     on_a_fresh_host("iptables::nothing_of_others_changes", |net: &mut Net| {
         // What they have; which of the rules in FORWARD ours stand in front of, behind all others.
-        let cases: [(&[&str], Option<&str>); 6] = [
+        let cases: [(&[&str], Option<&str>); 7] = [
             // As administrators leave it.
             (&["-P FORWARD DROP", "-A FORWARD -i other -j ACCEPT"], None),
             (&["-A FORWARD -i other -j ACCEPT", "-A FORWARD -j REJECT"], Some("-A FORWARD -j REJECT")),
@@ -95,6 +95,28 @@ fn nothing_of_others_changes() {
                     "-A FORWARD -o other",
                 ],
                 Some("-A FORWARD -j refuse"),
+            ),
+            // As kube-proxy does, on a node whose policy is Docker's.
+            (
+                &[
+                    "-P FORWARD DROP",
+                    "-N KUBE-PROXY-FIREWALL",
+                    "-N KUBE-FORWARD",
+                    "-N KUBE-SERVICES",
+                    "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
+                    "-A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT",
+                    "-A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+                    "-A FORWARD -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL",
+                    "-A FORWARD -j KUBE-FORWARD",
+                    "-A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES",
+                    "-t nat -N KUBE-MARK-MASQ",
+                    "-t nat -A KUBE-MARK-MASQ -j MARK --or-mark 0x4000",
+                    "-t nat -N KUBE-POSTROUTING",
+                    "-t nat -A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN",
+                    "-t nat -A KUBE-POSTROUTING -j MASQUERADE",
+                    "-t nat -A POSTROUTING -j KUBE-POSTROUTING",
+                ],
+                None,
             ),
             // Only the host itself is filtered.
             (&["-P INPUT DROP", "-A INPUT -i lo -j ACCEPT"], None),
