@@ -189,6 +189,43 @@ fn state_and_list_show_what_the_container_has() {
 }
 
 #[test]
+fn net_list_shows_networks_with_their_containers_addresses_and_ports() {
+    on_a_host(|host| {
+        let lines = |text: String| -> Vec<Vec<String>> {
+            text.lines().map(|line| line.split_whitespace().map(String::from).collect()).collect()
+        };
+        let model =
+            json!({"type": "bridge", "bridge_name": "br7", "subnets": ["10.90.0.0/24", "fd00:90::/64"]});
+        let interface = json!({"ports": ["8080:80", "127.0.0.1:5300:53/udp"]});
+        let container = Connected::started(host, &json!({"model": model, "interfaces": [interface]}));
+        let id = container.id.as_str();
+        let expected: [&[&str]; 5] = [
+            &["NETWORK", "KIND", "LINK", "SUBNETS", "CONTAINERS"],
+            &["br7", "bridge", "br7", "10.90.0.0/24", "fd00:90::/64", "1"],
+            &[],
+            &["CONTAINER", "INTERFACE", "NETWORK", "ADDRESSES", "PORTS"],
+            &[id, "eth0", "br7", "10.90.0.2/24", "fd00:90::2/64", "8080/tcp->80", "127.0.0.1:5300/udp->53"],
+        ];
+        assert_eq!(lines(host.net(&["list"])), expected);
+        let listed: Value = serde_json::from_str(&host.net(&["list", "--format", "json"])).expect("JSON");
+        assert_eq!(listed["networks"][0]["name"], "br7");
+        let attached = &listed["attachments"][0];
+        assert_eq!((&attached["alive"], &attached["attachment"]["owner"]), (&json!(true), &json!(id)));
+        // Killed, and its state folder removed behind pillbox's back.
+        container.kill("KILL").ok();
+        container.wait_status("stopped");
+        fs::remove_dir_all(container.state_folder().join(id)).expect("state folder");
+        let gone = lines(host.net(&["list"])).pop().expect("lines");
+        assert_eq!(gone[..2], [id, "(gone)"]);
+        host.net(&["gc"]);
+        assert_eq!(
+            lines(host.net(&["list"])),
+            [expected[0], &["br7", "bridge", "br7", "10.90.0.0/24", "fd00:90::/64", "0"]]
+        );
+    });
+}
+
+#[test]
 fn explain_shows_what_would_be_done_and_does_nothing() {
     on_a_host(|host| {
         let mut netconf = bridged(&["8080:80", "5300-5301:53-54/udp"]);
