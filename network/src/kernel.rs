@@ -49,7 +49,7 @@ impl Part {
     pub(crate) fn missing(self, error: &Error) -> Error {
         let Part { module, option } = self;
         let text = format!(
-            "{error}: the kernel lacks {module}: load the module (modprobe {module}), or use a kernel with {option}"
+            "{error}: the kernel has no {module}: load the module (modprobe {module}), or use a kernel with {option}"
         );
         Error::with_errno(Kind::Unsupported, text, error.errno())
     }
@@ -152,7 +152,7 @@ mod tests {
             let error = refusal(errno, path, label);
             assert_eq!((error.kind(), error.errno()), (Kind::Unsupported, Some(errno)), "{error}");
             let end = format!(
-                "the kernel lacks {module}: load the module (modprobe {module}), or use a kernel with {option}"
+                "the kernel has no {module}: load the module (modprobe {module}), or use a kernel with {option}"
             );
             assert!(error.to_string().ends_with(&end), "{error}");
         }
@@ -168,7 +168,7 @@ mod tests {
             (Errno::PERM, "", None),
         ] {
             let error = refusal(errno, path, label);
-            assert!(error.kind() != Kind::Unsupported && !error.to_string().contains("lacks"), "{error}");
+            assert!(error.kind() != Kind::Unsupported && !error.to_string().contains("has no "), "{error}");
         }
     }
 

@@ -222,8 +222,8 @@ fn find_missing(
     problems.extend(foreign::refuse_legacy(passage).err().map(|error| error.to_string()));
     if !foreign::has_rules(host, passage)? {
         problems.push(format!(
-            "{whose}: the chains of iptables lack the rules that let its packets pass, or have them before others': \
-             somebody has changed them (pillbox net gc)"
+            "{whose}: the rules that let its packets pass are missing in the chains of iptables, or stand before \
+             others': somebody has changed them (pillbox net gc)"
         ));
     }
     Ok(())

@@ -142,7 +142,7 @@ fn a_plain_pair_alone_is_mended() {
         let damage: [(&dyn Fn(), &str); 3] = [
             (
                 &|| nft(&["flush", "chain", "ip", "filter", "FORWARD"]),
-                "the chains of iptables lack the rules",
+                "are missing in the chains of iptables",
             ),
             (&|| nft(&["delete", "table", "inet", "pillbox"]), "table inet pillbox is missing"),
             (&|| host.set("net/ipv4/ip_forward", "0"), "the host does not forward IPv4 packets"),
@@ -202,7 +202,10 @@ fn a_flushed_chain_of_iptables_is_put_right_for_all_by_the_next_container() {
         reach();
         flush_forward();
         let lines: Vec<String> = host.net(&["check"]).lines().map(String::from).collect();
-        assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("lack the rules")), "{lines:#?}");
+        assert!(
+            lines.len() == 3 && lines.iter().all(|line| line.contains("are missing in the chains")),
+            "{lines:#?}"
+        );
         ask_in_vain(&[(far.at(), socket(OUTSIDE_4, 81)), (outside.at(), socket(HOST_4, 8081))]);
         // On the bridge that is there, without a witness of anybody's.
         Connected::started(host, &bridged(&[])).remove();

@@ -133,7 +133,7 @@ fn lies_over_the_hosts_link(host: &Host, name: &str, kind: impl Fn(u32) -> Kind)
         }
         container.remove();
     } else {
-        let missing = format!("the kernel lacks {name}: load the module (modprobe {name})");
+        let missing = format!("the kernel has no {name}: load the module (modprobe {name})");
         container.create().fails_with(&missing);
         container.assert_gone();
     }

@@ -10,8 +10,8 @@ fn ours(chain: &str) -> String {
     rule("-i") + &rule("-o")
 }
 
-const MISSING: &str = "network net: the chains of iptables lack the rules that let its packets pass, or have them before \
-                       others': somebody has changed them (pillbox net gc)";
+const MISSING: &str = "network net: the rules that let its packets pass are missing in the chains of iptables, or stand \
+                       before others': somebody has changed them (pillbox net gc)";
 
 #[test]
 fn they_stand_there_before_anybody_lets_it_drop() {

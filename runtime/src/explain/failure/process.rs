@@ -81,7 +81,7 @@ impl Failed<'_> {
         let nodes = list(nodes.iter().map(usize::to_string));
         let hint = match self.errno {
             Errno::NOSYS => ": the kernel knows of no memory nodes (CONFIG_NUMA)",
-            Errno::INVAL => ": no such node with memory, or this kernel lacks the mode or flag",
+            Errno::INVAL => ": no such node with memory, or this kernel does not know the mode or flag",
             _ => "",
         };
         Error::formatted(format_args!("linux.memoryPolicy: nodes {nodes}: {cause}{hint}"))

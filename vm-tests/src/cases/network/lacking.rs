@@ -38,9 +38,11 @@ fn pair(ports: &[&str]) -> Value {
     json!({"interfaces": [interface]})
 }
 
-/// How an error says that the kernel lacks a module.
+/// How an error says that the kernel has no such module.
 fn lacks(module: &str, option: &str) -> String {
-    format!("the kernel lacks {module}: load the module (modprobe {module}), or use a kernel with {option}\n")
+    format!(
+        "the kernel has no {module}: load the module (modprobe {module}), or use a kernel with {option}\n"
+    )
 }
 
 /// `create` says in one line what it is about and how that ends, and leaves nothing.

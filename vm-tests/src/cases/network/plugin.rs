@@ -73,7 +73,7 @@ pub fn without_nf_tables(guest: &Guest) -> Result<(), String> {
         equal("code", &refusal["code"], &json!(UNAVAILABLE))?;
         let details = refusal["details"].as_str().unwrap_or_default();
         contains("details", details, "network testnet: ")?;
-        contains("details", details, "the kernel lacks nf_tables: load the module (modprobe nf_tables)")?;
+        contains("details", details, "the kernel has no nf_tables: load the module (modprobe nf_tables)")?;
         host.is_as_before()?;
         equal("status", call(host, "DEL", &container)?.0, 0)
     })
