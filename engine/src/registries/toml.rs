@@ -86,7 +86,7 @@ impl Reader<'_> {
             let key = match self.peek() {
                 Some('"' | '\'') => self.string()?,
                 _ => self
-                    .take_while(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+                    .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
                     .to_string(),
             };
             if key.is_empty() {
@@ -110,7 +110,7 @@ impl Reader<'_> {
             Some('{') => self.inline_table(depth),
             _ => {
                 let word =
-                    self.take_while(|letter| letter.is_ascii_alphanumeric() || "+-_.:".contains(letter));
+                    self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+-_.:".contains(&byte));
                 match word {
                     "true" => Ok(Value::Bool(true)),
                     "false" => Ok(Value::Bool(false)),
@@ -164,8 +164,8 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<String> {
         let quote = if self.peek() == Some('"') { '"' } else { '\'' };
-        let long = [quote; 3].iter().collect::<String>();
-        let end = if self.take(&long) { long } else { quote.to_string() };
+        let (short, long) = if quote == '"' { ("\"", "\"\"\"") } else { ("'", "'''") };
+        let end = if self.take(long) { long } else { short };
         if end.len() == 1 {
             self.at += 1;
         } else if !self.take("\n") {
@@ -173,11 +173,11 @@ impl Reader<'_> {
         }
         let mut text = String::new();
         loop {
-            let plain = self.take_while(|letter| !matches!(letter, '\'' | '"' | '\\' | '\n'));
+            let plain = self.take_while(|byte| !matches!(byte, b'\'' | b'"' | b'\\' | b'\n'));
             text.push_str(plain);
-            if self.take(&end) {
+            if self.take(end) {
                 // Quotes may stand right before the three that end it.
-                while end.len() == 3 && self.take(&end[..1]) {
+                while end.len() == 3 && self.take(short) {
                     text.push(quote);
                 }
                 return Ok(text);
@@ -210,8 +210,8 @@ impl Reader<'_> {
                 self.at += length;
                 letter
             }
-            Some(letter) if letter.is_whitespace() => {
-                self.take_while(char::is_whitespace);
+            Some(letter) if letter.is_ascii_whitespace() => {
+                self.take_while(|byte| byte.is_ascii_whitespace());
                 return Ok(None);
             }
             other => {
@@ -231,7 +231,7 @@ impl Reader<'_> {
     /// Blanks and comments; `lines`: ends of lines as well.
     fn pass_blank(&mut self, lines: bool) {
         loop {
-            self.take_while(|letter| matches!(letter, ' ' | '\t' | '\r') || (lines && letter == '\n'));
+            self.take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r') || (lines && byte == b'\n'));
             if self.peek() != Some('#') {
                 return;
             }
@@ -256,9 +256,10 @@ impl Reader<'_> {
         is_there
     }
 
-    fn take_while(&mut self, is_meant: impl Fn(char) -> bool) -> &str {
+    /// `is_meant` is asked for bytes, and answers the same for all that are no ASCII.
+    fn take_while(&mut self, is_meant: impl Fn(u8) -> bool) -> &str {
         let rest = &self.text[self.at..];
-        let end = rest.find(|letter| !is_meant(letter)).unwrap_or(rest.len());
+        let end = rest.bytes().position(|byte| !is_meant(byte)).unwrap_or(rest.len());
         self.at += end;
         &rest[..end]
     }
