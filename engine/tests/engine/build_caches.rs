@@ -56,6 +56,11 @@ fn a_machine_that_has_built_nothing_goes_on_from_a_folder() {
     let (said_first, first) = built(&room, &["--cache-to", &to], STAGES);
     assert_eq!(steps(&said_first).0, 0, "{said_first}");
     assert!(said_first.contains("exporting cache to"), "{said_first}");
+    // Once more nothing has to be written, and the cache is the same.
+    let manifests =
+        |text: &str| text.split("writing cache manifest ").nth(1).map(|rest| rest[..71].to_string());
+    let (said_again, _) = built(&room, &["--cache-to", &to, &from], STAGES);
+    assert_eq!((steps(&said_again).0, manifests(&said_again)), (3, manifests(&said_first)), "{said_again}");
 
     let Some(other) = elsewhere(&room) else { return };
     let (said_then, then) = built(&other, &[&from], STAGES);
@@ -138,6 +143,17 @@ fn a_cache_that_is_broken_is_none() {
             fs::write(blob, &text).expect("write");
         }
     });
+    // It is made whole again by whoever has what it lacks.
+    let lacking = room.folder.join("lacking");
+    copy(&cache, &lacking);
+    for blob in blobs(&lacking).iter().filter(|blob| fs::read(blob).expect("blob").starts_with(&[0x1f, 0x8b]))
+    {
+        fs::remove_file(blob).expect("remove");
+    }
+    let both = ["from=type=local,src", "to=type=local,dest"];
+    let both = both.map(|way| format!("--cache-{way}={}", lacking.display()));
+    built(&room, &[&both[0], &both[1]], STAGES);
+    assert_eq!(blobs(&lacking).len(), blobs(&cache).len());
     broken("no index", &|cache| fs::write(cache.join("index.json"), "{").expect("write"));
     broken("nothing", &|cache| fs::remove_dir_all(cache).expect("remove"));
     // One that says of a layer that it stands where it was not made is not believed.

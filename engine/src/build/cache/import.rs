@@ -127,6 +127,17 @@ impl Imports {
         whole.filter_map(|(number, import)| import.find(number, key, below)).next()
     }
 
+    /// A layer that a cache has, whatever step has come to it.
+    pub fn layer(&self, diff_id: &DiffId, chain: &ChainId) -> Option<FoundLayer> {
+        let whole = self.imports.iter().filter(|import| !import.is_broken.load(Ordering::Relaxed));
+        let mut found = whole.filter_map(|import| {
+            let (_, blob) = import.layers.iter().find(|(known, _)| known == diff_id)?;
+            let (blob, shelf) = (blob.clone(), import.shelf.clone());
+            Some(FoundLayer { diff_id: *diff_id, chain: *chain, blob, shelf })
+        });
+        found.next()
+    }
+
     /// Fetches layers that are not here. The result is whether all of them are here then: what is not as its cache says is warned of,
     /// and that cache is not used any more.
     ///

@@ -64,14 +64,14 @@ impl Entries {
         let (mut entries, mut tops) = (Vec::new(), BTreeMap::new());
         for index in stages {
             match self.stages.get(&index) {
-                Some(finished) => entries.extend(self.of_stage(graph, index, finished)),
+                Some(finished) => entries.extend(self.of_stage(graph, imports, index, finished)),
                 None => entries.extend(self.elsewhere(graph, imports, index, &mut tops)),
             }
         }
         entries
     }
 
-    fn of_stage(&self, graph: &Graph, index: usize, finished: &Finished) -> Vec<Entry> {
+    fn of_stage(&self, graph: &Graph, imports: &Imports, index: usize, finished: &Finished) -> Vec<Entry> {
         let Finished { chain, made } = finished;
         let own = made.iter().filter(|made| !made.is_empty).count();
         let mut next = chain.layers.len() - own;
@@ -80,7 +80,9 @@ impl Entries {
             let mut layer = None;
             if !made.is_empty {
                 let (diff_id, chain) = (chain.diff_ids[next], chain.layers[next]);
-                layer = Some(EntryLayer { diff_id, chain, source: self.brought.get(&diff_id).cloned() });
+                // One that is in a cache already is not packed once more.
+                let source = self.brought.get(&diff_id).cloned().or_else(|| imports.layer(&diff_id, &chain));
+                layer = Some(EntryLayer { diff_id, chain, source });
                 next += 1;
             }
             let top = next.checked_sub(1).map(|last| chain.layers[last]);
@@ -198,24 +200,12 @@ pub fn export(
 
 /// A layer goes where the cache is, unless it is there.
 fn put_layer(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, layer: &EntryLayer) -> Result<Descriptor> {
-    if let Some(FoundLayer { blob, shelf: source, .. }) = &layer.source {
-        let named = || format!("layer {}", blob.digest);
-        let described = descriptor(blob.digest, blob.size, &blob.media_type);
-        if shelf.has(&described)? {
-            return Ok(described);
+    if let Some(source) = &layer.source {
+        match put_copy(store, batch, shelf, source) {
+            // What a cache does not have as it says is packed from its files, if they are here.
+            Err(_) if store.layers().check(&layer.chain).is_ok() => {}
+            put => return put,
         }
-        let mut copy = batch.begin()?;
-        match store.blobs().open(&blob.digest) {
-            Ok(mut file) => std::io::copy(&mut file, &mut copy).context(named)?,
-            Err(_) => std::io::copy(&mut source.open(blob)?.take(blob.size + 1), &mut copy).context(named)?,
-        };
-        let copy = copy.complete();
-        return match copy.digest() == blob.digest {
-            true => put(shelf, &copy, &blob.media_type),
-            false => {
-                Err(Error::corrupt(format!("what came has the digest {}", copy.digest())).context(named()))
-            }
-        };
     }
     let mut encoder = GzEncoder::new(batch.begin()?, Compression::default());
     let named = || format!("layer {}", layer.chain);
@@ -237,6 +227,26 @@ fn put_layer(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, layer: &EntryL
     let blob = encoder.finish().context(named)?.complete();
     let compressed = media_type::compressed(media_type::OCI_LAYER).unwrap_or(media_type::OCI_LAYER);
     put(shelf, &blob, compressed)
+}
+
+/// A layer goes there as another cache has it.
+fn put_copy(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, source: &FoundLayer) -> Result<Descriptor> {
+    let FoundLayer { blob, shelf: source, .. } = source;
+    let named = || format!("layer {}", blob.digest);
+    let described = descriptor(blob.digest, blob.size, &blob.media_type);
+    if shelf.has(&described)? {
+        return Ok(described);
+    }
+    let mut copy = batch.begin()?;
+    match store.blobs().open(&blob.digest) {
+        Ok(mut file) => std::io::copy(&mut file, &mut copy).context(named)?,
+        Err(_) => std::io::copy(&mut source.open(blob)?.take(blob.size + 1), &mut copy).context(named)?,
+    };
+    let copy = copy.complete();
+    match copy.digest() == blob.digest {
+        true => put(shelf, &copy, &blob.media_type),
+        false => Err(Error::corrupt(format!("what came has the digest {}", copy.digest())).context(named())),
+    }
 }
 
 fn plain(store: &Store, diff_id: &DiffId) -> Option<File> {
