@@ -109,8 +109,7 @@ impl Reader<'_> {
             Some('[') => self.array(depth),
             Some('{') => self.inline_table(depth),
             _ => {
-                let word =
-                    self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+-_.:".contains(&byte));
+                let word = self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+-_.:".contains(&byte));
                 match word {
                     "true" => Ok(Value::Bool(true)),
                     "false" => Ok(Value::Bool(false)),

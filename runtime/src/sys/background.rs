@@ -6,9 +6,10 @@ use syscalls::{Sysno, syscall1, syscall3, syscall5};
 
 use super::errno;
 
-/// Does `work` in a copy of this process, which first closes all that is open and goes to `/`: nobody waits for it, nor
-/// for an end of its streams, for a lock, or for the folder's file system. `work` must bring no descriptor and no
-/// relative path. This process goes on at once, and should end without collecting it.
+/// Does `work` in a copy of this process, which first closes all that is open: nobody waits for it, nor for an end of its
+/// streams or for a lock. Both are in `/` then, so that the folder's file system is free as soon as this process has
+/// ended. `work` must bring no descriptor and no relative path. This process goes on at once, and should end without
+/// collecting the copy.
 ///
 /// # Errors
 /// [`Errno::BUSY`] if this process has other threads, whose locks the copy would keep; those of fork(2). Then
@@ -18,6 +19,8 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
     if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {
         return Err(Errno::BUSY);
     }
+    // The root of all paths can be entered by everybody who has it.
+    let _ = rustix::process::chdir("/");
     let signal = linux_raw_sys::general::SIGCHLD as usize;
     // SAFETY: as fork(2), with a copy of all memory. There is no other thread, as was just seen, which could be missing in the copy; the
     // copy runs Rust code on a copy of the stack, and ends below without returning to what the caller has yet
@@ -29,8 +32,6 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
     // SAFETY: the copy ends below without dropping what owns a descriptor here, and `work` brings none. Before Linux 5.9 they stay open.
     let _ = unsafe { syscall3(Sysno::close_range, 0, u32::MAX as usize, 0) };
     open_nothing();
-    // The root of all paths can be entered by everybody who has it.
-    let _ = rustix::process::chdir("/");
     work();
     loop {
         // SAFETY: it ends the copy, whose memory nobody else sees.
