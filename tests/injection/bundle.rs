@@ -33,10 +33,12 @@ pub enum Bundle {
     Network,
     /// The same, on a machine that has no network yet.
     FirstNetwork,
+    /// On a bridge that is there, by pillbox's own CNI plugin.
+    Plugin,
 }
 
 impl Bundle {
-    pub const ALL: [Bundle; 11] = [
+    pub const ALL: [Bundle; 12] = [
         Bundle::Plain,
         Bundle::Hooks,
         Bundle::User,
@@ -48,6 +50,7 @@ impl Bundle {
         Bundle::HostMounts,
         Bundle::Network,
         Bundle::FirstNetwork,
+        Bundle::Plugin,
     ];
 
     pub fn name(self) -> &'static str {
@@ -63,12 +66,13 @@ impl Bundle {
             Bundle::HostMounts => "hostmounts",
             Bundle::Network => "network",
             Bundle::FirstNetwork => "firstnetwork",
+            Bundle::Plugin => "plugin",
         }
     }
 
     /// Whether its containers are on a network.
     pub fn is_connected(self) -> bool {
-        matches!(self, Bundle::Network | Bundle::FirstNetwork)
+        matches!(self, Bundle::Network | Bundle::FirstNetwork | Bundle::Plugin)
     }
 
     /// Whether the runtime was built with what it needs.
@@ -93,6 +97,19 @@ pub const NETCONF: &str = r#"{
     "dns": {"nameservers": ["9.9.9.9"]}
 }"#;
 
+/// The CNI configuration of those that a plugin connects to the same network.
+pub const CONFLIST: &str = r#"{
+    "cniVersion": "1.1.0", "name": "pillbox0",
+    "plugins": [{
+        "type": "pillbox-net", "bridge": "pillbox0", "isGateway": true, "ipMasq": true,
+        "capabilities": {"portMappings": true},
+        "ipam": {
+            "type": "host-local", "ranges": [[{"subnet": "10.90.0.0/24"}], [{"subnet": "fd00:90::/64"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+        }
+    }]
+}"#;
+
 /// The places that a configuration names.
 pub struct Paths<'p> {
     pub scratch: &'p Path,
@@ -106,7 +123,7 @@ pub struct Paths<'p> {
 pub fn config(bundle: Bundle, script: &str, paths: &Paths<'_>) -> Value {
     let mut config = base(script, paths.cgroup);
     match bundle {
-        Bundle::Plain | Bundle::Unseeded | Bundle::Network | Bundle::FirstNetwork => {}
+        Bundle::Plain | Bundle::Unseeded | Bundle::Network | Bundle::FirstNetwork | Bundle::Plugin => {}
         Bundle::Hooks => {
             let hook = json!([{"path": "/bin/busybox", "args": ["true"], "timeout": 5}]);
             for name in

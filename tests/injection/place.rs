@@ -94,7 +94,17 @@ impl Place {
         place.mounts = mounts();
         if bundle.is_connected() {
             connection::prepare()?;
-            fs::write(place.path("bundle/netconf.json"), bundle::NETCONF)?;
+        }
+        match bundle {
+            Bundle::Network | Bundle::FirstNetwork => {
+                fs::write(place.path("bundle/netconf.json"), bundle::NETCONF)?;
+            }
+            Bundle::Plugin => {
+                fs::create_dir(place.path("plugins"))?;
+                symlink(runtime, place.path("plugins/pillbox-net"))?;
+                fs::write(place.path("net.conflist"), bundle::CONFLIST)?;
+            }
+            _ => {}
         }
         Ok(place)
     }
@@ -126,7 +136,7 @@ impl Place {
             Paths { scratch: &self.scratch, cgroup: &format!("{}/{ID}", self.cgroup), holder: self.holder };
         fs::write(self.path("bundle/config.json"), bundle::config(self.bundle, script, &paths).to_string())?;
         match self.bundle {
-            Bundle::Network => self.keep_network(),
+            Bundle::Network | Bundle::Plugin => self.keep_network(),
             Bundle::FirstNetwork => self.remove_network(),
             _ => Ok(()),
         }
@@ -137,15 +147,28 @@ impl Place {
         if connection::is_there() {
             return Ok(());
         }
-        let bundle = self.path("bundle");
-        let bundle = format!("--bundle={}", bundle.display());
-        for arguments in [&["create", &bundle, ID][..], &["delete", "--force", ID]] {
-            self.succeed(arguments)?;
-        }
+        let mut create = vec!["create".to_string(), format!("--bundle={}", self.path("bundle").display())];
+        create.extend(self.network_flags());
+        create.push(ID.to_string());
+        self.succeed(&create.iter().map(String::as_str).collect::<Vec<_>>())?;
+        self.succeed(&["delete", "--force", ID])?;
         // A container's links go with its network namespace, which takes a moment.
         wait_until(LIMIT, || connection::of_a_container().is_empty());
         self.networks = connection::of_networks();
         Ok(())
+    }
+
+    /// The flags by which a container gets its network.
+    pub fn network_flags(&self) -> Vec<String> {
+        if self.bundle != Bundle::Plugin {
+            return Vec::new();
+        }
+        let list = self.path("net.conflist");
+        vec![
+            format!("--cni={}", list.display()),
+            "--publish=8080:80".into(),
+            "--publish=127.0.0.1:8081:81/udp".into(),
+        ]
     }
 
     /// Makes sure that it is not, nor anything of it.
@@ -227,6 +250,7 @@ impl Place {
         let mut command = Command::new(&self.runtime);
         command.arg("--root").arg(self.path("state")).args(arguments).current_dir("/");
         command.env_clear().env("PATH", "/bin:/usr/bin").stdin(Stdio::null());
+        command.env("CNI_PATH", self.path("plugins"));
         let [stdout, stderr] = self.output_files(name);
         command.stdout(File::create(stdout)?).stderr(File::create(stderr)?);
         Ok(command)
@@ -320,7 +344,8 @@ impl Place {
         let is_folder = |name: &String| cgroups.join(name).is_dir();
         left.extend(names(&cgroups).into_iter().filter(is_folder).map(|name| format!("cgroup {name}")));
         left.extend(mounts().difference(&self.mounts).map(|point| format!("mount {point}")));
-        if self.bundle.is_connected() {
+        // A plugin that fails does not keep a container from being deleted: what it leaves is for net gc.
+        if self.bundle.is_connected() && self.bundle != Bundle::Plugin {
             left.extend(connection::of_a_container());
         }
         left

@@ -25,6 +25,8 @@ pub enum Role {
     Child,
     /// The container's init, or that of an exec or a hook.
     Init,
+    /// The runtime's program as a CNI plugin, which the runtime calls.
+    Plugin,
 }
 
 impl Role {
@@ -34,6 +36,7 @@ impl Role {
             Role::Thread => "thread",
             Role::Child => "child",
             Role::Init => "init",
+            Role::Plugin => "plugin",
         }
     }
 }
@@ -195,6 +198,10 @@ impl ptrace::Tracer for Injector<'_> {
                 self.begin_call(pid, process, Call { spot, role: process.role, number })?
             }
             Stop::Exec => match executed(pid, &self.program) {
+                Some(Role::Runtime) if process.who != "0" => {
+                    process.role = Role::Plugin;
+                    Next::Call(0)
+                }
                 Some(role) => {
                     process.role = role;
                     Next::Call(0)

@@ -68,15 +68,16 @@ const B: &str = "--bundle=/run/injection/bundle";
 const P: &str = "--pid-file=/run/injection/bundle/pid";
 /// Replaced by the flags that this bundle needs.
 const CONSOLE: &str = "CONSOLE";
+const NETWORK: &str = "NETWORK";
 
 use Afterwards::{Alive, Any, GoneOnFailure};
 use Before::{Created, Ending, Lost, Nothing, Paused, Running, Stopped};
 
 #[rustfmt::skip]
 pub const VERBS: &[Verb] = &[
-    Verb { name: "create", before: Nothing, afterwards: GoneOnFailure, arguments: &["create", B, P, CONSOLE, ID], success: 0,
+    Verb { name: "create", before: Nothing, afterwards: GoneOnFailure, arguments: &["create", B, P, CONSOLE, NETWORK, ID], success: 0,
         effect: |place, _| done(place.status() == "created" && pid_file_is_right(place)) },
-    Verb { name: "run", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", B, ID], success: 7,
+    Verb { name: "run", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", B, NETWORK, ID], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("program")) },
     Verb { name: "run-detached", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", "--detach", B, P, CONSOLE, ID],
         success: 0, effect: |place, ended| {
@@ -197,6 +198,7 @@ impl Verb {
                 "net-gc",
             ]
             .contains(&self.name),
+            Bundle::Plugin => ["create", "run", "delete", "delete-force", "net-check"].contains(&self.name),
             Bundle::HostMounts => {
                 ["create", "run", "start", "exec", "delete", "delete-created", "delete-force"]
                     .contains(&self.name)
@@ -207,10 +209,11 @@ impl Verb {
     /// The command line without the program and `--root`.
     pub fn arguments(&self, place: &Place) -> Vec<String> {
         let console = format!("--console-socket={}", place.path("console.sock").display());
-        let words = self.arguments.iter().filter_map(|word| match *word {
-            CONSOLE if place.bundle == Bundle::Terminal => Some(console.clone()),
-            CONSOLE => None,
-            word => Some(word.to_string()),
+        let words = self.arguments.iter().flat_map(|word| match *word {
+            CONSOLE if place.bundle == Bundle::Terminal => vec![console.clone()],
+            CONSOLE => Vec::new(),
+            NETWORK => place.network_flags(),
+            word => vec![word.to_string()],
         });
         words.collect()
     }
