@@ -247,7 +247,8 @@ pub(super) fn read(directory: &StateDirectory) -> Result<Option<(Programs, Vec<A
 /// # Errors
 /// A plugin fails, or there is not enough of something now to run it; the record stays.
 pub fn undo(directory: &StateDirectory, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
-    let Some((programs, all)) = read(directory)? else { return Ok(()) };
+    // A runtime that was killed at the first record has left a part of it.
+    let Some((programs, all)) = read(directory)? else { return directory.remove_file(RECORD) };
     let _shared = directory.share_attachments()?;
     for attached in all.iter().rev() {
         let deleted = if force { attached.delete_forced(&programs) } else { attached.delete(&programs) };
