@@ -87,7 +87,8 @@ fn programs() -> pillbox_network::Result<Programs> {
 fn leave(remains: Remains) {
     let mut remains = Some(remains);
     let mut delete = || drop(remains.take().map(Remains::delete));
-    if pillbox::in_background(&mut delete).is_err() {
+    // The kernel's socket is among it.
+    if pillbox::in_background(pillbox::Open::Descriptors, &mut delete).is_err() {
         delete();
     }
 }

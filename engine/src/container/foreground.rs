@@ -46,7 +46,7 @@ fn delete(leftover: Leftover) -> Result<()> {
     let is_first = rustix::process::getpid() == Pid::INIT;
     let mut delete = || leftover.take().map_or(Ok(()), Leftover::delete);
     // What cannot be deleted there is told by the next command, which goes on with it.
-    let begun = !is_first && pillbox::in_background(|| drop(delete())).is_ok();
+    let begun = !is_first && pillbox::in_background(pillbox::Open::Nothing, || drop(delete())).is_ok();
     if begun { Ok(()) } else { delete() }
 }
 

@@ -6,15 +6,23 @@ use syscalls::{Sysno, syscall1, syscall3, syscall5};
 
 use super::errno;
 
-/// Does `work` in a copy of this process, which first closes all that is open: nobody waits for it, nor for an end of its
-/// streams or for a lock. Both are in `/` then, so that the folder's file system is free as soon as this process has
-/// ended. `work` must bring no descriptor and no relative path. This process goes on at once, and should end without
-/// collecting the copy.
+/// What a copy of this process has open besides /dev/null as its standard streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Nothing: a lock or a pipe of somebody's is not held. The work must bring no descriptor.
+    Nothing,
+    /// Everything else that this process has open, for work that brings some of it.
+    Descriptors,
+}
+
+/// Does `work` in a copy of this process, which nobody waits for, nor for an end of its streams. Both are in `/` then, so
+/// that the folder's file system is free as soon as this process has ended. `work` must bring no relative path. This
+/// process goes on at once, and should end without collecting the copy.
 ///
 /// # Errors
 /// [`Errno::BUSY`] if this process has other threads, whose locks the copy would keep; those of fork(2). Then
 /// nothing has been done.
-pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
+pub fn in_background(open: Open, work: impl FnOnce()) -> Result<(), Errno> {
     // A folder's links are its subfolders, its name, and the one in itself.
     if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {
         return Err(Errno::BUSY);
@@ -29,8 +37,13 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Errno> {
     if child != 0 {
         return Ok(());
     }
-    // SAFETY: the copy ends below without dropping what owns a descriptor here, and `work` brings none. Before Linux 5.9 they stay open.
-    let _ = unsafe { syscall3(Sysno::close_range, 0, u32::MAX as usize, 0) };
+    let last = match open {
+        Open::Nothing => u32::MAX as usize,
+        Open::Descriptors => 2,
+    };
+    // SAFETY: the copy ends below without dropping what owns a descriptor here. `work` brings none, or none but those that stay, of
+    // which none is a standard stream. Before Linux 5.9 all stay open.
+    let _ = unsafe { syscall3(Sysno::close_range, 0, last, 0) };
     open_nothing();
     work();
     loop {

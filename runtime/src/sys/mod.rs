@@ -27,7 +27,7 @@ pub mod user_namespace;
 use rustix::io::Errno;
 
 pub use again::spawn_again;
-pub use background::in_background;
+pub use background::{Open, in_background};
 pub use bpf::{Instruction, attach_device_program, load_device_program};
 pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, network_of, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
