@@ -1,6 +1,9 @@
 //! What is wrong with the options of a container whatever the machine has, found before it is made, and named by its flag.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
+
+use pillbox::validate::number_list::parse_ranges;
 
 use super::options::{Limits, Mount, MountSource, Options};
 use crate::error::{Error, Result};
@@ -82,35 +85,26 @@ fn check_sysctl(name: &str) -> Result<()> {
 /// `0-3,5`: numbers of processors or of nodes of memory, of those that the machine has.
 fn check_set(flag: &str, text: &str, available: &str) -> Result<()> {
     let wrong = |what: &str| Error::invalid(format!("{flag} {text}: {what}"));
-    let wanted = parse_set(text).ok_or_else(|| wrong("must be numbers and ranges such as 0-3,5"))?;
+    let wanted = parse_ranges(text).ok_or_else(|| wrong("must be numbers and ranges such as 0-3,5"))?;
     // What cannot be read is the kernel's to refuse.
     let there = std::fs::read_to_string(available).ok();
-    let there = there.as_deref().map(str::trim).and_then(|list| Some((list, parse_set(list)?)));
+    let there = there.as_deref().map(str::trim).and_then(|list| Some((list, parse_ranges(list)?)));
     match there {
-        Some((list, there)) if !wanted.iter().all(|range| is_covered(*range, &there)) => {
+        Some((list, there)) if !wanted.iter().all(|range| is_covered(range, &there)) => {
             Err(wrong(&format!("the machine has {list}")))
         }
         _ => Ok(()),
     }
 }
 
-fn parse_set(text: &str) -> Option<Vec<(u32, u32)>> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-        (first <= last).then_some((first, last))
-    };
-    text.split(',').map(range).collect()
-}
-
-fn is_covered((first, last): (u32, u32), there: &[(u32, u32)]) -> bool {
-    let mut next = first;
+fn is_covered(wanted: &RangeInclusive<u32>, there: &[RangeInclusive<u32>]) -> bool {
+    let mut next = *wanted.start();
     let mut sorted = there.to_vec();
-    sorted.sort_unstable();
-    for (begin, end) in sorted {
-        if begin <= next && next <= end {
-            match end.checked_add(1) {
-                Some(behind) if end < last => next = behind,
+    sorted.sort_unstable_by_key(|range| *range.start());
+    for range in &sorted {
+        if range.contains(&next) {
+            match range.end().checked_add(1) {
+                Some(behind) if range.end() < wanted.end() => next = behind,
                 _ => return true,
             }
         }
@@ -164,7 +158,7 @@ mod tests {
         for name in ["net.core.somaxconn", "fs/mqueue/msg_max", "kernel.shm_rmid_forced"] {
             with(&|options| drop(options.sysctls.insert(name.into(), "1".into()))).unwrap();
         }
-        for set in ["abc", "0-", "1-0", "-1", "0,,1"] {
+        for set in ["abc", "0-", "1-0", "-1", "0,,1", "+1"] {
             refused(
                 &|options| options.limits.cpuset_cpus = Some(set.into()),
                 &format!("--cpuset-cpus {set}: must be numbers and ranges such as 0-3,5"),
@@ -173,7 +167,7 @@ mod tests {
         let far = |options: &mut Options| options.limits.cpuset_cpus = Some("0,60000".into());
         refused(&far, "--cpuset-cpus 0,60000: the machine has ");
         with(&|options| options.limits.cpuset_cpus = Some("0".into())).unwrap();
-        assert!(is_covered((0, 5), &[(4, 9), (0, 3)]) && !is_covered((0, 5), &[(0, 3), (5, 9)]));
+        assert!(is_covered(&(0..=5), &[4..=9, 0..=3]) && !is_covered(&(0..=5), &[0..=3, 5..=9]));
         let mount = |from: &str, to: &str| {
             let source = MountSource::Bind { path: from.into(), propagation: None };
             Mount::new(source, to.to_string(), Access::ReadWrite)

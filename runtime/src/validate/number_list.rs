@@ -7,6 +7,11 @@ pub const HIGHEST: u32 = 8191;
 
 /// The ranges of a list; `None` if it is malformed or has a number above [`HIGHEST`].
 pub fn parse_number_list(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    parse_ranges(list).filter(|ranges| ranges.iter().all(|range| *range.end() <= HIGHEST))
+}
+
+/// The same with numbers of any height.
+pub fn parse_ranges(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
     list.split(',')
         .map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -18,8 +23,7 @@ pub fn parse_number_list(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
 
 fn parse_number(digits: &str) -> Option<u32> {
     let digits = digits.trim_matches(' ');
-    let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
-    (number <= HIGHEST).then_some(number)
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]
