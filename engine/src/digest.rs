@@ -50,6 +50,13 @@ impl Digest {
         digits
     }
 
+    /// The first twelve of them, as they are shown.
+    pub fn short(&self) -> String {
+        let mut digits = self.hex();
+        digits.truncate(12);
+        digits
+    }
+
     /// From 64 hex digits in lower case.
     pub fn of_hex(text: &str) -> Option<Digest> {
         let (pairs, []) = text.as_bytes().as_chunks() else { return None };

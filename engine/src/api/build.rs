@@ -138,7 +138,7 @@ fn finish(
         return Ok(stream.document(&json!({"stream": format!("{id}\n")}))?);
     }
     stream.document(&json!({"aux": {"ID": id}}))?;
-    let short = &id.digest().hex()[..12];
+    let short = id.digest().short();
     stream.document(&json!({"stream": format!("Successfully built {short}\n")}))?;
     for tag in &options.tags {
         stream.document(&json!({"stream": format!("Successfully tagged {}\n", tag.familiar())}))?;

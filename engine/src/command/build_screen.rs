@@ -89,8 +89,7 @@ fn group(part: &Part, columns: usize) -> Vec<String> {
     let mut below: Vec<String> = part.notes.iter().map(|note| format!(" => => {note}")).collect();
     let layers = part.layers.iter();
     below.extend(
-        layers
-            .map(|(layer, step)| format!(" => => {} {}", &layer.hex()[..12], words(Direction::Pull, *step))),
+        layers.map(|(layer, step)| format!(" => => {} {}", layer.short(), words(Direction::Pull, *step))),
     );
     if part.ending.is_none() {
         let said = &part.tail[part.tail.len().saturating_sub(TAIL)..];

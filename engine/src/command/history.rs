@@ -84,7 +84,7 @@ fn rows(
     rows.reverse();
     if let Some(first) = rows.first_mut() {
         let id = record.id.to_string();
-        first["ID"] = json!(if whole { id } else { record.id.digest().hex()[..12].to_string() });
+        first["ID"] = json!(if whole { id } else { record.id.digest().short() });
     }
     Ok(rows)
 }

@@ -37,14 +37,15 @@ pub const COMMAND: Command = Command {
     run: images,
 };
 
+/// Those of a table come first, in their order.
 const HEADS: &Heads = &[
-    ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
     ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
     ("CreatedSince", "CREATED"),
-    ("CreatedAt", "CREATED AT"),
     ("Size", "SIZE"),
+    ("CreatedAt", "CREATED AT"),
 ];
 
 /// What stands for a name that is not there.
@@ -76,10 +77,8 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     let now = Moment::now();
     if format == Format::Table {
         let with_digests = arguments.is_set("digests");
-        let mut heads = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_string).to_vec();
-        if with_digests {
-            heads.insert(2, "DIGEST".to_string());
-        }
+        let shown = HEADS[..6].iter().filter(|(field, _)| with_digests || *field != "Digest");
+        let heads = shown.map(|(_, head)| head.to_string()).collect();
         let lines = dated.iter().map(|one| cells(one, whole, with_digests, now));
         return print(&columns(&std::iter::once(heads).chain(lines).collect::<Vec<_>>()));
     }
@@ -104,7 +103,7 @@ pub fn repository_and_tag(record: &ImageRecord) -> (String, String) {
 }
 
 fn shown_id(record: &ImageRecord, whole: bool) -> String {
-    if whole { record.id.to_string() } else { record.id.digest().hex()[..12].to_string() }
+    if whole { record.id.to_string() } else { record.id.digest().short() }
 }
 
 /// How long ago a moment was.

@@ -74,7 +74,7 @@ impl Progress {
             lines => format!("\x1b[{lines}A"),
         };
         for (digest, step) in &board.layers {
-            let line = format!("{}: {}", &digest.hex()[..12], words(self.direction, *step));
+            let line = format!("{}: {}", digest.short(), words(self.direction, *step));
             let line: String = line.chars().take(columns.max(20) - 1).collect();
             text += &format!("\r\x1b[2K{line}\n");
         }
@@ -100,7 +100,7 @@ impl Observer for Progress {
                 }
             }
             _ if is_moving => {}
-            _ => self.write(&format!("{}: {}\n", &layer.hex()[..12], words(self.direction, step))),
+            _ => self.write(&format!("{}: {}\n", layer.short(), words(self.direction, step))),
         }
     }
 

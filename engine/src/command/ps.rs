@@ -135,7 +135,7 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut names = ImageNames::of(&store);
     for Row { summary, .. } in &mut rows {
         if let Some(id) = names.lost(&summary.image, summary.image_id.as_ref()) {
-            summary.image = if whole { id.to_string() } else { id.digest().hex()[..12].to_string() };
+            summary.image = if whole { id.to_string() } else { id.digest().short() };
         }
     }
     if format == Format::Table {
@@ -166,16 +166,20 @@ fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
 
 /// The newest first.
 fn rows(store: &Store, swept: &[Swept], all: bool) -> Vec<Row> {
-    let wanted: Vec<&Swept> = swept.iter().filter(|swept| all || !swept.is_at_rest).collect();
-    let summaries = Summaries::read(&store.containers());
-    let rows = by_shares(&wanted, |swept| match known(store, &summaries, swept) {
-        None => read(store, swept).filter(|row| all || row.status.is_alive()),
-        row => row,
-    });
-    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
-    if all {
-        summaries.keep(rows.iter().filter_map(noted).collect());
-    }
+    let mut rows: Vec<Row> = match all {
+        true => {
+            let summaries = Summaries::read(&store.containers());
+            let row = |swept: &Swept| known(store, &summaries, swept).or_else(|| read(store, swept));
+            let rows: Vec<Row> = by_shares(swept, row).into_iter().flatten().collect();
+            summaries.keep(rows.iter().filter_map(noted).collect());
+            rows
+        }
+        false => {
+            let awake: Vec<&Swept> = swept.iter().filter(|swept| !swept.is_at_rest).collect();
+            let rows = by_shares(&awake, |swept| read(store, swept)).into_iter().flatten();
+            rows.filter(|row| row.status.is_alive()).collect()
+        }
+    };
     rows.sort_by_key(|row| std::cmp::Reverse(row.summary.created));
     rows
 }

@@ -58,7 +58,7 @@ fn images(store: &Store) -> Result<String> {
         lines.push(vec![
             repository,
             tag,
-            record.id.digest().hex()[..12].to_string(),
+            record.id.digest().short(),
             ago(record.moment(), now),
             human_size(record.size),
             human_size(shared),

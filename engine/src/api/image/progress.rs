@@ -64,7 +64,7 @@ pub fn pulling(reference: &Reference) -> Value {
 }
 
 fn document(words: Words, layer: &Digest, step: Step) -> Value {
-    let id = &layer.hex()[..12];
+    let id = layer.short();
     let pick = |pull: &'static str, push: &'static str| if words == Words::Pull { pull } else { push };
     let status = match step {
         Step::Present => pick("Already exists", "Layer already exists"),
