@@ -99,7 +99,7 @@ pub use volume::{prune_volumes, volumes_in_use};
 use crate::container::{Outcome, Swept, sweep};
 use crate::error::{Error, Kind, Result, STATUS};
 use crate::message;
-use crate::store::{Broken, ContainerFolder, Environment, Place, Store};
+use crate::store::{Broken, ContainerFolder, Store};
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -185,8 +185,7 @@ impl Global {
     /// It cannot be opened or made.
     pub fn store_and_containers(&self) -> Result<(Store, Vec<Swept>)> {
         let (data, runtime) = (self.data_root.clone(), self.exec_root.clone());
-        let user = rustix::process::geteuid();
-        let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
+        let store = Store::of_caller(data, runtime)?;
         let swept = sweep(&store, &mut |error| say(&format!("warning: {error}")))?;
         Ok((store, swept))
     }

@@ -20,7 +20,7 @@ use super::record::ContainerRecord;
 use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Kind, Result};
 use crate::inside::{leave_streams, null};
-use crate::store::{ContainerFolder, Environment, Place, Store, random_id};
+use crate::store::{ContainerFolder, Store, random_id};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-attendant";
@@ -104,9 +104,7 @@ fn attended(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3).context(|| "the attendant's streams")?;
     leave_streams().context(|| "the attendant's streams")?;
     std::env::set_current_dir("/").context(|| "/")?;
-    let user = rustix::process::geteuid();
-    let (data, runtime) = (Some(data.into()), Some(runtime.into()));
-    let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
+    let store = Store::of_caller(Some(data.into()), Some(runtime.into()))?;
     let done = run(&store, UnixStream::from(socket));
     if let Some(cgroup) = cgroup {
         cgroup.leave();

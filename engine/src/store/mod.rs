@@ -95,6 +95,15 @@ pub struct Store {
 }
 
 impl Store {
+    /// Opens the store of the calling user, with what the command line says instead of the usual places.
+    ///
+    /// # Errors
+    /// As for [`Place::of_user`] and [`Store::open`].
+    pub fn of_caller(data_root: Option<PathBuf>, exec_root: Option<PathBuf>) -> Result<Store> {
+        let user = rustix::process::geteuid();
+        Store::open(Place::of_user(user, &Environment::of_process(), data_root, exec_root)?)
+    }
+
     /// Opens the store at `place`; makes it if it is not there yet.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
 use crate::inside::leave_streams;
-use crate::store::{ContainerFolder, ContainerId, Environment, Leftover, Place, Store};
+use crate::store::{ContainerFolder, ContainerId, Leftover, Store};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-monitor";
@@ -92,9 +92,7 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let (lock, first) = take_stdio()?;
     // So that a file system that was the command's can be unmounted.
     std::env::set_current_dir("/").context(|| "/")?;
-    let user = rustix::process::geteuid();
-    let (data, runtime) = (Some(data.into()), Some(runtime.into()));
-    let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
+    let store = Store::of_caller(Some(data.into()), Some(runtime.into()))?;
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
     let monitored = Monitored { store, folder, record, lock: Some(lock), overlay: None, leftover: None };
