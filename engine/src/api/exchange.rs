@@ -1,9 +1,9 @@
 //! One request and its answer.
 
 use std::io::{BufWriter, Read, Result as IoResult, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
@@ -23,11 +23,9 @@ pub const API_VERSION_MIN: &str = "1.24";
 /// The most bytes of a JSON document that a client sends.
 const DOCUMENT_MAX: u64 = 4 << 20;
 
-/// A client that loses what has come with the head of an answer when it takes the connection over.
-const READS_AHEAD: &str = "docker-sdk-python/";
-
-/// How long it has to read the head alone.
-const HEAD_START: Duration = Duration::from_millis(20);
+/// How long a client has to read the head of an answer alone. Docker's SDK for Python, which has many names, loses what has come with
+/// it when it takes the connection over.
+const HEAD_START: Duration = Duration::from_secs(10);
 
 /// What is answered to a request.
 #[derive(Debug)]
@@ -285,9 +283,7 @@ impl<'c> Exchange<'c> {
             false => "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n".to_string(),
         };
         self.take_over(&head)?;
-        if self.head.header("user-agent").is_some_and(|agent| agent.starts_with(READS_AHEAD)) {
-            std::thread::sleep(HEAD_START);
-        }
+        self.wait_until_read();
         Ok(self.take_rest())
     }
 
@@ -323,6 +319,17 @@ impl<'c> Exchange<'c> {
         self.progress = Progress::Last;
         self.head.keeps_alive = false;
         Ok((&mut &*self.connection).write_all(head.as_bytes())?)
+    }
+
+    /// Waits until the client, or what speaks TLS with it, has read all that was written. A record of TLS is read alone.
+    fn wait_until_read(&self) {
+        let end = Instant::now() + HEAD_START;
+        let mut pause = Duration::from_micros(20);
+        let is_unread = || pillbox::unread(self.connection.as_fd()).is_ok_and(|length| length > 0);
+        while is_unread() && !has_gone(self.connection.as_fd()) && Instant::now() < end {
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
     }
 
     /// What has come behind the head.

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -27,6 +28,30 @@ fn a_log_is_shown_up_to_where_a_client_is_attached() {
     let mut attached = attach("c1");
     boxd.post("/containers/c1/start", None);
     assert_eq!(streams(&mut attached), ["out\nout\n", "err\nerr\n"]);
+}
+
+/// As Docker's SDK for Python does.
+#[test]
+fn a_client_that_loses_what_it_reads_with_the_head_reads_it_alone() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    run(&boxd, "c1", &["sleep", "1000"]);
+    let exec = json!({"Cmd": ["echo", "out"], "AttachStdout": true});
+    let id =
+        boxd.json("POST", "/containers/c1/exec", Some(&exec), 201)["Id"].as_str().expect("an id").to_string();
+    let mut stream = boxd.connect();
+    let head = format!(
+        "POST /v1.51/exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(head.as_bytes()).expect("ask");
+    // It is busy with something else.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut first = [0; 8192];
+    let length = stream.read(&mut first).expect("the head");
+    assert!(first[..length].ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&first[..length]));
+    assert_eq!(streams(&mut stream), ["out\n", ""]);
 }
 
 #[test]

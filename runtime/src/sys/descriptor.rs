@@ -46,6 +46,20 @@ fn descriptor_for(fd: BorrowedFd<'_>, request: usize) -> Result<OwnedFd, Errno> 
     }
 }
 
+/// ioctl(SIOCOUTQ): how many bytes of memory hold what the other end of a Unix socket has not read; 0 if it has read everything.
+/// See unix(7).
+///
+/// # Errors
+/// `ENOTTY` if `socket` is not a socket.
+pub fn unread(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const SIOCOUTQ: usize = 0x5411;
+    let mut length: i32 = 0;
+    let argument = (&raw mut length) as usize;
+    // SAFETY: the kernel writes an int.
+    unsafe { syscall3(Sysno::ioctl, socket.as_raw_fd() as usize, SIOCOUTQ, argument) }.map_err(errno)?;
+    Ok(length.unsigned_abs())
+}
+
 /// ioctl(NS_MNT_GET_INFO): how many mounts a mount namespace has. See ioctl_nsfs(2).
 ///
 /// # Errors
@@ -100,4 +114,23 @@ pub fn is_passed_on(number: u32) -> bool {
     let flags =
         unsafe { syscall3(Sysno::fcntl, number as usize, linux_raw_sys::general::F_GETFD as usize, 0) };
     flags.is_ok_and(|flags| flags & linux_raw_sys::general::FD_CLOEXEC as usize == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::unread;
+
+    #[test]
+    fn nothing_is_unread_when_the_other_end_has_read_everything() {
+        let (mut ours, mut theirs) = UnixStream::pair().expect("sockets");
+        assert_eq!(unread(ours.as_fd()), Ok(0));
+        ours.write_all(b"word").expect("write");
+        assert!(unread(ours.as_fd()).expect("a socket") > 0);
+        theirs.read_exact(&mut [0; 4]).expect("read");
+        assert_eq!(unread(ours.as_fd()), Ok(0));
+    }
 }

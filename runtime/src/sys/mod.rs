@@ -29,7 +29,9 @@ use rustix::io::Errno;
 pub use again::spawn_again;
 pub use background::{Open, in_background};
 pub use bpf::{Instruction, attach_device_program, load_device_program};
-pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, network_of, user_namespace_of};
+pub use descriptor::{
+    exit_code, is_passed_on, mount_count, namespace_type, network_of, unread, user_namespace_of,
+};
 pub use network::{NetworkStep, NetworkThread};
 pub use probe::{
     PROBEABLE, in_mount_copy, in_namespaces_of, in_user_namespace, knows_seccomp_flags, probe, refusal,
