@@ -27,12 +27,20 @@ def server():
     return container.with_kwargs(cgroup_parent=PARENT).with_copy_into_container(b"page\n", "/tmp/page")
 
 
+def page(url):
+    """What the server has to say; nothing before it listens, and between two of its connections."""
+    try:
+        return urllib.request.urlopen(url, timeout=20).read()
+    except OSError:
+        return None
+
+
 @flow
 def a_server(docker):
     with server().with_env("A", "b").waiting_for(LogMessageWaitStrategy("up")) as container:
         wait_for_logs(container, "up", timeout=20)
         host, port = container.get_container_host_ip(), container.get_exposed_port(80)
-        same(urllib.request.urlopen(f"http://{host}:{port}/", timeout=20).read(), b"page\n")
+        until("the page", lambda: page(f"http://{host}:{port}/") == b"page\n")
         result = container.exec(["sh", "-c", "echo $A; exit 2"])
         same((result.exit_code, result.output), (2, b"b\n"))
         same(container.get_logs(), (b"up\n", b""))

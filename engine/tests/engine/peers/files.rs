@@ -130,44 +130,44 @@ fn volumes() {
 #[test]
 fn copies() {
     const LINES: &[Line] = &[
-        line("p create --name cc --network none i sleep 1000 >/dev/null", 0, ""),
+        line("p create --name uu --network none i sleep 1000 >/dev/null", 0, ""),
         line(
-            "echo content >file; p cp file cc:/tmp/copied 2>/dev/null; p cp cc:/tmp/copied back 2>/dev/null; cat back",
+            "echo content >file; p cp file uu:/tmp/copied 2>/dev/null; p cp uu:/tmp/copied back 2>/dev/null; cat back",
             0,
             "content\n",
         ),
-        line("p cp cc:/etc/passwd - | tar -tf -", 0, "passwd\n"),
+        line("p cp uu:/etc/passwd - | tar -tf -", 0, "passwd\n"),
         line(
-            "mkdir folder; echo a >folder/a; p cp folder cc:/tmp/made 2>/dev/null; p cp cc:/tmp/made out 2>/dev/null; ls out",
+            "mkdir folder; echo a >folder/a; p cp folder uu:/tmp/made 2>/dev/null; p cp uu:/tmp/made out 2>/dev/null; ls out",
             0,
             "a\n",
         ),
-        line("p cp folder cc:/tmp/made 2>/dev/null; p cp cc:/tmp/made/folder/a - | tar -xOf -", 0, "a\n"),
-        line("p cp folder/. cc:/srv 2>/dev/null; p cp cc:/srv/a - | tar -xOf -", 0, "*")
+        line("p cp folder uu:/tmp/made 2>/dev/null; p cp uu:/tmp/made/folder/a - | tar -xOf -", 0, "a\n"),
+        line("p cp folder/. uu:/srv 2>/dev/null; p cp uu:/srv/a - | tar -xOf -", 0, "*")
             .not("podman", "the folder is not there"),
-        refused("p cp file cc:/nonesuch/x 2>/dev/null"),
-        refused("p cp nonesuch cc:/tmp 2>/dev/null"),
-        refused("p cp cc:/nonesuch . 2>/dev/null"),
+        refused("p cp file uu:/nonesuch/x 2>/dev/null"),
+        refused("p cp nonesuch uu:/tmp 2>/dev/null"),
+        refused("p cp uu:/nonesuch . 2>/dev/null"),
         line("p cp nonesuch:/etc/passwd . 2>/dev/null", 1, "").but("podman", 125, "", "takes it for a path"),
         refused("p cp file file2 2>/dev/null"),
-        line("tar -cf - folder | p cp - cc:/tmp; p cp cc:/tmp/folder/a - | tar -xOf -", 0, "a\n"),
-        line("p start cc >/dev/null; p exec cc cat /tmp/copied", 0, "content\n"),
-        line("p exec cc sh -c 'echo x >/tmp/live'; p cp cc:/tmp/live live 2>/dev/null; cat live", 0, "x\n"),
-        line("p diff cc | grep -E ' /tmp/(copied|live)$' | sort", 0, "A /tmp/copied\nA /tmp/live\n"),
+        line("tar -cf - folder | p cp - uu:/tmp; p cp uu:/tmp/folder/a - | tar -xOf -", 0, "a\n"),
+        line("p start uu >/dev/null; p exec uu cat /tmp/copied", 0, "content\n"),
+        line("p exec uu sh -c 'echo x >/tmp/live'; p cp uu:/tmp/live live 2>/dev/null; cat live", 0, "x\n"),
+        line("p diff uu | grep -E ' /tmp/(copied|live)$' | sort", 0, "A /tmp/copied\nA /tmp/live\n"),
         line(
-            "p exec cc rm /etc/group; p exec cc sh -c 'echo >>/etc/passwd'; p diff cc | grep ' /etc' | sort",
+            "p exec uu rm /etc/group; p exec uu sh -c 'echo >>/etc/passwd'; p diff uu | grep ' /etc' | sort",
             0,
             "C /etc\nC /etc/passwd\nD /etc/group\n",
         ),
         line(
-            "p export cc | tar -tf - | grep -E '^(./)?(tmp/copied|etc/group)$' | sed s,^./,,",
+            "p export uu | tar -tf - | grep -E '^(./)?(tmp/copied|etc/group)$' | sed s,^./,,",
             0,
             "tmp/copied\n",
         ),
-        line("p export -o c.tar cc; tar -tf c.tar | grep -c tmp/live", 0, "1\n"),
+        line("p export -o c.tar uu; tar -tf c.tar | grep -c tmp/live", 0, "1\n"),
         refused("p export nonesuch 2>/dev/null"),
         refused("p diff nonesuch 2>/dev/null"),
-        line("p kill cc >/dev/null; p rm -f cc", 0, "cc\n").not("podman", "older versions print the id"),
+        line("p kill uu >/dev/null; p rm -f uu", 0, "uu\n").not("podman", "older versions print the id"),
     ];
     compare(LINES);
 }

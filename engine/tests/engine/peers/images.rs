@@ -11,13 +11,13 @@ fn names_and_removal() {
         line("p rmi a:1 | sed s,localhost/,,", 0, "Untagged: a:1\n"),
         line("p rmi nonesuch", 1, ""),
         line("p rmi b nonesuch 2>/dev/null | sed s,localhost/,,", 0, "Untagged: b:latest\n"),
-        line("p create --name cc --network none i true >/dev/null; p rmi i 2>/dev/null", 1, "").but(
+        line("p create --name uu --network none i true >/dev/null; p rmi i 2>/dev/null", 1, "").but(
             "podman",
             2,
             "",
             "2 says that it is in use",
         ),
-        line("p rm cc >/dev/null; p rmi i | head -n 1 | sed s,localhost/,,", 0, "Untagged: i:latest\n"),
+        line("p rm uu >/dev/null; p rmi i | head -n 1 | sed s,localhost/,,", 0, "Untagged: i:latest\n"),
         line("p images -q", 0, ""),
         line("p image rm nonesuch", 1, ""),
         line("p image prune -f >/dev/null", 0, ""),
@@ -53,25 +53,25 @@ fn tars() {
         refused("p load -i nonesuch.tar 2>/dev/null"),
         line("echo rubbish >rubbish.tar; p load -i rubbish.tar >/dev/null 2>&1; test $? != 0", 0, ""),
         line(
-            "p run --name cc --network none i sh -c 'echo kept >/tmp/f; rm /etc/group'; p commit -a me cc done 2>/dev/null | grep -cE '^(sha256:)?[0-9a-f]{64}$'",
+            "p run --name uu --network none i sh -c 'echo kept >/tmp/f; rm /etc/group'; p commit -a me uu done 2>/dev/null | grep -cE '^(sha256:)?[0-9a-f]{64}$'",
             0,
             "1\n",
         ),
         line("p run --rm --network none done sh -c 'cat /tmp/f; ls /etc/group 2>/dev/null'", 1, "kept\n"),
         line(
-            "p commit -c 'CMD [\"echo\",\"changed\"]' -c 'ENV Z=1' cc with >/dev/null 2>&1; p run --rm --network none with",
+            "p commit -c 'CMD [\"echo\",\"changed\"]' -c 'ENV Z=1' uu with >/dev/null 2>&1; p run --rm --network none with",
             0,
             "changed\n",
         ),
-        line("p commit --change 'NONSENSE x' cc bad >/dev/null 2>&1; test $? != 0", 0, ""),
+        line("p commit --change 'NONSENSE x' uu bad >/dev/null 2>&1; test $? != 0", 0, ""),
         refused("p commit nonesuch x 2>/dev/null"),
         line("p history done -q | wc -l", 0, "2\n"),
         line(
-            "p export cc | p import - flat >/dev/null 2>&1; p run --rm --network none flat cat /tmp/f",
+            "p export uu | p import - flat >/dev/null 2>&1; p run --rm --network none flat cat /tmp/f",
             0,
             "kept\n",
         ),
-        line("p rm cc >/dev/null", 0, ""),
+        line("p rm uu >/dev/null", 0, ""),
     ];
     compare(LINES);
 }

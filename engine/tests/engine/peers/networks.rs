@@ -14,7 +14,7 @@ fn names_of_the_hosts_file() {
         line("p run --rm --network none i cat /sys/class/net/lo/operstate", 0, "unknown\n"),
         line("p run --rm --network nonesuch i true", 125, ""),
         line(
-            "p run -d --name cc --network none i sleep 1000 >/dev/null; p run --rm --network container:cc i hostname >inner; p exec cc hostname | diff - inner",
+            "p run -d --name uu --network none i sleep 1000 >/dev/null; p run --rm --network container:uu i hostname >inner; p exec uu hostname | diff - inner",
             0,
             "",
         )
@@ -23,7 +23,7 @@ fn names_of_the_hosts_file() {
         line("p run --rm --network none -p 80:80 i true", 125, "")
             .not("podman", "ignores the port")
             .not("docker", "ignores the port"),
-        line("away cc", 0, ""),
+        line("away uu", 0, ""),
     ];
     compare(LINES);
 }
@@ -61,14 +61,14 @@ fn commands() {
             "its status for errors",
         ),
         line("p network rm nonesuch", 1, ""),
-        line("p create --name cc --network one --ip 10.79.3.9 i true >/dev/null", 0, ""),
+        line("p create --name uu --network one --ip 10.79.3.9 i true >/dev/null", 0, ""),
         line("p create --network one --ip 10.80.0.1 i true 2>/dev/null", 125, "")
             .but("docker", 1, "", "create has the status of any command")
             .but("box", 0, "*", "finds out when it starts")
             .not("podman", "finds out when it starts"),
-        line("p network connect two cc", 0, "").not("podman", "needs aardvark"),
-        line("p network disconnect two cc", 0, "").not("podman", "was not connected"),
-        refused("p network connect nonesuch cc 2>/dev/null").not("docker", "finds out when it starts"),
+        line("p network connect two uu", 0, "").not("podman", "needs aardvark"),
+        line("p network disconnect two uu", 0, "").not("podman", "was not connected"),
+        refused("p network connect nonesuch uu 2>/dev/null").not("docker", "finds out when it starts"),
         line("p rm $(p ps -a -q) >/dev/null; p network rm one two", 0, "one\ntwo\n"),
         line("p network prune -f >/dev/null; p network ls -q --filter name=two", 0, ""),
     ];
@@ -80,21 +80,21 @@ fn commands() {
 #[test]
 fn ports() {
     const LINES: &[Line] = &[
-        line("p run -d --name cc -p 127.0.0.1:17654:80 -p 17655:81/udp i sleep 1000 >/dev/null", 0, ""),
-        line("p port cc 80", 0, "127.0.0.1:17654\n"),
-        line("p port cc 80/tcp", 0, "127.0.0.1:17654\n"),
-        line("p port cc | sort | head -n 1", 0, "80/tcp -> 127.0.0.1:17654\n"),
-        line("p port cc 81/udp | head -n 1", 0, "0.0.0.0:17655\n"),
-        refused("p port cc 99 2>/dev/null"),
+        line("p run -d --name uu -p 127.0.0.1:17654:80 -p 17655:81/udp i sleep 1000 >/dev/null", 0, ""),
+        line("p port uu 80", 0, "127.0.0.1:17654\n"),
+        line("p port uu 80/tcp", 0, "127.0.0.1:17654\n"),
+        line("p port uu | sort | head -n 1", 0, "80/tcp -> 127.0.0.1:17654\n"),
+        line("p port uu 81/udp | head -n 1", 0, "0.0.0.0:17655\n"),
+        refused("p port uu 99 2>/dev/null"),
         refused("p port nonesuch 2>/dev/null"),
         line("p ps --format '{{.Ports}}' | grep -c '127.0.0.1:17654->80/tcp'", 0, "1\n"),
         line(
-            "p inspect -f '{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}' cc",
+            "p inspect -f '{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}' uu",
             0,
             "17654\n",
         ),
         line(
-            "p inspect -f '{{range $k, $v := .NetworkSettings.Ports}}{{$k}} {{end}}' cc",
+            "p inspect -f '{{range $k, $v := .NetworkSettings.Ports}}{{$k}} {{end}}' uu",
             0,
             "80/tcp 81/udp \n",
         ),
@@ -106,8 +106,8 @@ fn ports() {
         ),
         line("p run -d -p 99999:80 i true 2>/dev/null", 125, ""),
         line("p run -d -p nonsense i true 2>/dev/null", 125, ""),
-        line("p exec cc ls /sys/class/net", 0, "eth0\nlo\n"),
-        line("away cc", 0, ""),
+        line("p exec uu ls /sys/class/net", 0, "eth0\nlo\n"),
+        line("away uu", 0, ""),
     ];
     let Some((room, _alone)) = networks::room() else { return };
     drop(room);
