@@ -120,6 +120,7 @@ const ENGINE: House = House {
     rooms: &[
         "error",
         "message",
+        "order",
         "folder",
         "thread",
         "time",

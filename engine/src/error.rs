@@ -27,7 +27,11 @@ pub enum Kind {
 
 /// What went wrong, in the words that a user sees.
 #[derive(Debug)]
-pub struct Error {
+// A single pointer, because it is passed up through every `Result`.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     text: String,
     kind: Kind,
     status: u8,
@@ -41,60 +45,83 @@ pub const STATUS: u8 = 125;
 
 impl Error {
     /// An error with box's own status, 125.
+    #[cold]
     pub fn new(kind: Kind, text: impl Into<String>) -> Error {
-        Error { text: text.into(), kind, status: STATUS }
+        Error::of(kind, text.into())
+    }
+
+    // Once for all kinds of text.
+    #[cold]
+    #[inline(never)]
+    fn of(kind: Kind, text: String) -> Error {
+        Error(Box::new(Inner { text, kind, status: STATUS }))
     }
 
     /// Something that cannot be.
+    #[cold]
     pub fn invalid(text: impl Into<String>) -> Error {
         Error::new(Kind::Invalid, text)
     }
 
     /// Something that is not there.
+    #[cold]
     pub fn not_found(text: impl Into<String>) -> Error {
         Error::new(Kind::NotFound, text)
     }
 
     /// Something that is not what it says.
+    #[cold]
     pub fn corrupt(text: impl Into<String>) -> Error {
         Error::new(Kind::Corrupt, text)
     }
 
     /// Something that is there already, or in use.
+    #[cold]
     pub fn conflict(text: impl Into<String>) -> Error {
         Error::new(Kind::Conflict, text)
     }
 
     /// The same error, with which box exits with `status`.
-    pub fn with_status(self, status: u8) -> Error {
-        Error { status, ..self }
+    pub fn with_status(mut self, status: u8) -> Error {
+        self.0.status = status;
+        self
     }
 
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The exit status of box.
     pub fn status(&self) -> u8 {
-        self.status
+        self.0.status
     }
 
     /// Puts the step that failed before the error.
     pub fn context(self, step: impl fmt::Display) -> Error {
-        Error { text: format!("{step}: {}", self.text), ..self }
+        self.after(&step)
+    }
+
+    // Once for all kinds of steps.
+    #[cold]
+    #[inline(never)]
+    fn after(mut self, step: &dyn fmt::Display) -> Error {
+        self.0.text = format!("{step}: {}", self.0.text);
+        self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 
 impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
+    #[cold]
+    #[inline(never)]
     fn from(error: std::io::Error) -> Error {
         use std::io::ErrorKind;
         // What a reader of this crate found wrong, as it was worded there.
@@ -115,12 +142,16 @@ impl From<std::io::Error> for Error {
 }
 
 impl From<rustix::io::Errno> for Error {
+    #[cold]
+    #[inline(never)]
     fn from(errno: rustix::io::Errno) -> Error {
         std::io::Error::from(errno).into()
     }
 }
 
 impl From<pillbox::Error> for Error {
+    #[cold]
+    #[inline(never)]
     fn from(error: pillbox::Error) -> Error {
         use pillbox::Kind as Of;
         let (kind, status) = match error.kind() {

@@ -21,6 +21,7 @@ pub mod inside;
 pub mod layer;
 pub mod message;
 mod names;
+mod order;
 pub mod reference;
 pub mod registries;
 pub mod registry;

@@ -24,6 +24,7 @@ use crate::command::{CacheName, caches, prune_builds, target_of};
 use crate::container::{NetworkMode, Options};
 use crate::image::Platform;
 use crate::layer::is_compressed;
+use crate::order::Collect;
 use crate::reference::Reference;
 
 /// How many pieces of what is said wait for a client that does not read: then whoever writes waits as well.
@@ -262,7 +263,7 @@ fn options(query: &Query) -> Outcome<BuildOptions> {
     let platform = query.text("platform").map(|text| Platform::parse(text).ok_or_else(|| wrong(text)));
     Ok(BuildOptions {
         target: query.text("target").map(str::to_string),
-        arguments: given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        arguments: given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect_map(),
         labels: document(query, "labels")?,
         tags: query.texts("t").map(tag).collect::<Outcome<_>>()?,
         platform: platform.transpose()?,

@@ -98,17 +98,17 @@ impl Daemon {
 
     /// Counts a request and writes it down.
     pub fn note_request<T>(&self, head: &Head, outcome: &Outcome<T>) {
-        let status = outcome.as_ref().map_or_else(|fault| fault.status, |_| 200);
+        let status = outcome.as_ref().map_or_else(|fault| fault.status(), |_| 200);
         self.counters.count(status);
-        let Err(Fault { message, .. }) = outcome else {
+        let Err(fault) = outcome else {
             return self.log.write(Level::Debug, &format!("{} {}", head.method, head.path));
         };
-        let level = match outcome {
-            Err(fault) if fault.is_of_gone_client() => Level::Debug,
+        let level = match status {
+            _ if fault.is_of_gone_client() => Level::Debug,
             _ if status >= 500 => Level::Error,
             _ => Level::Info,
         };
-        self.log.write(level, &format!("{} {}: {status}: {message}", head.method, head.path));
+        self.log.write(level, &format!("{} {}: {status}: {}", head.method, head.path, fault.message()));
     }
 
     /// A container by its name or the beginning of its id.

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::fault::{Fault, Outcome};
 
+use crate::order::Collect;
+
 /// In documents with more members nobody looks for the one that is wrong: each look reads all of them.
 const MEMBERS_MAX: usize = 300;
 
@@ -31,7 +33,7 @@ fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(members.map(|(name, value)| (name, without_nulls(value))).collect())
+            Value::Object(members.map(|(name, value)| (name, without_nulls(value))).collect_map())
         }
         Value::Array(values) => values.into_iter().map(without_nulls).collect(),
         value => value,
@@ -48,7 +50,7 @@ fn wrong_member<T: DeserializeOwned>(document: &Value) -> Option<String> {
     while let Value::Object(members) = within {
         let wrong = members.iter().find(|(name, _)| {
             let path = [&path[..], &[name.as_str()]].concat();
-            T::deserialize(without(document, &path)).is_ok()
+            T::deserialize(&without(document, &path)).is_ok()
         });
         let Some((name, value)) = wrong else { break };
         path.push(name);
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let said = |text: &str| parse::<Body>(text.as_bytes()).unwrap_err().message;
+        let said = |text: &str| parse::<Body>(text.as_bytes()).unwrap_err().message().to_string();
         for (text, member) in [
             (r#"{"Image": "a", "HostConfig": {"Memory": -1}}"#, "HostConfig.Memory: invalid value"),
             (r#"{"HostConfig": {"Binds": [1]}}"#, "HostConfig.Binds: invalid type"),

@@ -162,14 +162,11 @@ impl<'c> Exchange<'c> {
                 Ok(())
             }
             // Older than everything else, and so in the oldest form.
-            Err(Fault { status: 400, message })
-                if message.contains("is too old. Minimum supported API version") =>
-            {
-                self.send(400, Some("text/plain; charset=utf-8"), format!("{message}\n").as_bytes())
+            Err(fault) if fault.message().contains("is too old. Minimum supported API version") => {
+                let text = format!("{}\n", fault.message());
+                self.send(fault.status(), Some("text/plain; charset=utf-8"), text.as_bytes())
             }
-            Err(Fault { status, message }) => {
-                self.send_json(status, &serde_json::json!({ "message": message }))
-            }
+            Err(fault) => self.send_json(fault.status(), &serde_json::json!({ "message": fault.message() })),
         }
     }
 

@@ -4,11 +4,13 @@ use crate::error::{Error, Kind};
 
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Of HTTP.
-    pub status: u16,
-    /// For people, and for clients that look for Docker's words.
-    pub message: String,
+// A single pointer, because it is passed up through every `Outcome`.
+pub struct Fault(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    status: u16,
+    message: String,
 }
 
 /// What is written down of a client that did not wait for its answer. It never sees this.
@@ -19,8 +21,26 @@ pub type Outcome<T> = Result<T, Fault>;
 
 impl Fault {
     /// A status with a sentence.
+    #[cold]
     pub fn new(status: u16, message: impl Into<String>) -> Fault {
-        Fault { status, message: message.into() }
+        Fault::of(status, message.into())
+    }
+
+    // Once for all kinds of sentences.
+    #[cold]
+    #[inline(never)]
+    fn of(status: u16, message: String) -> Fault {
+        Fault(Box::new(Inner { status, message }))
+    }
+
+    /// Of HTTP.
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// For people, and for clients that look for Docker's words.
+    pub fn message(&self) -> &str {
+        &self.0.message
     }
 
     /// What was asked for cannot be.
@@ -45,16 +65,26 @@ impl Fault {
 
     /// Nobody is there any more to be told.
     pub fn is_of_gone_client(&self) -> bool {
-        self.status == GONE
+        self.status() == GONE
     }
 
     /// Puts what was done before the sentence.
     pub fn context(self, step: impl std::fmt::Display) -> Fault {
-        Fault { message: format!("{step}: {}", self.message), ..self }
+        self.after(&step)
+    }
+
+    // Once for all kinds of steps.
+    #[cold]
+    #[inline(never)]
+    fn after(mut self, step: &dyn std::fmt::Display) -> Fault {
+        self.0.message = format!("{step}: {}", self.0.message);
+        self
     }
 }
 
 impl From<Error> for Fault {
+    #[cold]
+    #[inline(never)]
     fn from(error: Error) -> Fault {
         let status = match error.kind() {
             Kind::Invalid => 400,

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
-        let status = |text: &str| head(text).unwrap_err().status;
+        let status = |text: &str| head(text).unwrap_err().status();
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\n"), 400);
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: 1\nTransfer-Encoding: chunked\n\n"), 400);
         assert_eq!(status("POST /x HTTP/1.1\nContent-Length: +1\n\n"), 400);
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(status("GET /%zz HTTP/1.1\n\n"), 400);
         assert_eq!(status(&format!("GET / HTTP/1.1\n{}\n", "a: b\n".repeat(200))), 431);
         let long = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(HEAD_MAX));
-        assert_eq!(parse_head(long.as_bytes()).unwrap_err().status, 431);
+        assert_eq!(parse_head(long.as_bytes()).unwrap_err().status(), 431);
     }
 
     /// Whatever comes, there is an answer.

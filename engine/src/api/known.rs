@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::container::{ContainerRecord, Progress};
+use crate::order::Collect;
 use crate::store::{ContainerFolder, ContainerId, Stamp, Stamps, Store, stamping_time};
 use crate::thread::by_shares;
 
@@ -76,7 +77,7 @@ impl KnownContainers {
         let containers: Vec<_> = looks.iter().map(|(.., found)| found).filter_map(known).collect();
         if !changed.is_empty() || containers.len() != kept.containers.len() {
             let settled = containers.iter().filter(|known| known.stamp.is_settled(now));
-            kept.containers = settled.map(|known| (known.folder.id.clone(), known.clone())).collect();
+            kept.containers = settled.map(|known| (known.folder.id.clone(), known.clone())).collect_map();
         }
         Ok(Reading { containers, names })
     }

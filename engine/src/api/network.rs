@@ -20,6 +20,7 @@ use crate::container::{
     subnet_documents,
 };
 use crate::error::Kind;
+use crate::order::Collect;
 use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
 use crate::time::{Moment, rfc3339};
 
@@ -304,7 +305,7 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
         id,
         subnets: subnets.into_iter().flatten().collect(),
         ranges: ranges.collect(),
-        reserved: reserved.collect(),
+        reserved: reserved.collect_map(),
         internal: body.internal,
         mtu,
         labels: body.labels,

@@ -200,10 +200,10 @@ mod tests {
         }
         assert!(of("").any("label", |_| false) && !of("").has("label"));
         for wrong in ["x", "[]", r#"{"a":1}"#, r#"{"a":[1]}"#] {
-            assert_eq!(Filters::parse(wrong).unwrap_err().status, 400, "{wrong}");
+            assert_eq!(Filters::parse(wrong).unwrap_err().status(), 400, "{wrong}");
         }
         let query = Query::parse("filters=%7B%22nosuch%22%3A%5B%22x%22%5D%7D").unwrap();
-        assert_eq!(query.filters(&["label"]).unwrap_err().message, "invalid filter 'nosuch'");
+        assert_eq!(query.filters(&["label"]).unwrap_err().message(), "invalid filter 'nosuch'");
         assert_eq!(of(r#"{"dangling":["true"]}"#).flag("dangling").unwrap(), Some(true));
         assert!(of(r#"{"dangling":["x"]}"#).flag("dangling").is_err());
     }

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn versions_have_bounds() {
         assert!(check_version("1.24").is_ok() && check_version("1.51").is_ok());
-        let text = |version| check_version(version).unwrap_err().message;
+        let text = |version| check_version(version).unwrap_err().message().to_string();
         assert!(
             text("1.20")
                 .starts_with("client version 1.20 is too old. Minimum supported API version is 1.24, ")

@@ -344,8 +344,8 @@ fn part(mut connection: &UnixStream) {
 
 /// Says what is wrong and closes the connection. Whoever does not take it at once does not get it.
 fn refuse(connection: UnixStream, fault: Fault) {
-    let Fault { status, message } = fault;
-    let text = serde_json::json!({ "message": message }).to_string();
+    let status = fault.status();
+    let text = serde_json::json!({ "message": fault.message() }).to_string();
     let answer = format!(
         "HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()

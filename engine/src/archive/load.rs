@@ -12,6 +12,7 @@ use super::leaves::{Leaf, Name, leaves};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Platform};
+use crate::order::Collect;
 use crate::reference::Reference;
 use crate::store::{ImageRecord, Store};
 
@@ -150,7 +151,7 @@ fn docker_images(contents: &Contents, leaves: &[Leaf]) -> Result<Vec<Found>> {
     let images: Vec<DockerImage> =
         serde_json::from_slice(&text).map_err(|error| Error::corrupt(format!("manifest.json: {error}")))?;
     let leaves: BTreeMap<Digest, &Leaf> =
-        leaves.iter().map(|leaf| (leaf.manifest.config.digest, leaf)).collect();
+        leaves.iter().map(|leaf| (leaf.manifest.config.digest, leaf)).collect_map();
     let mut found: Vec<Found> = Vec::new();
     // The same image may be named several times.
     let mut known: BTreeMap<(usize, Vec<usize>), usize> = BTreeMap::new();

@@ -9,6 +9,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Kind, Result};
 use crate::layer::pipe;
 use crate::layer::tar::{Archive, Entry, EntryKind};
+use crate::order;
 use crate::thread::spawn;
 
 /// The most files that are remembered one by one.
@@ -136,7 +137,7 @@ fn describe(entry: &Entry, key: &mut Key) {
         key.add(number.to_le_bytes());
     }
     let mut xattrs: Vec<_> = xattrs.iter().collect();
-    xattrs.sort();
+    order::sort(&mut xattrs);
     for (name, value) in xattrs {
         key.add(name);
         key.add(value);

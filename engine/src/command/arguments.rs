@@ -10,6 +10,7 @@ use lexopt::Arg;
 
 use super::refused::{self, Refused};
 use crate::error::{Error, Result};
+use crate::order;
 
 /// A flag of the program or of a command.
 #[derive(Debug)]
@@ -404,7 +405,7 @@ fn command_lines(commands: &'static [Command], group: &str) -> String {
 
 fn flag_lines(groups: &[&[Flag]]) -> String {
     let mut flags: Vec<&Flag> = groups.iter().copied().flatten().collect();
-    flags.sort_by_key(|flag| flag.long);
+    order::sort_by_key(&mut flags, |flag| flag.long);
     let mut text = String::new();
     for flag in flags {
         let short = flag.short.map_or("    ".to_string(), |short| format!("-{short}, "));

@@ -25,6 +25,7 @@ use crate::container::{NetworkMode, Options};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
+use crate::order::Collect;
 use crate::reference::Reference;
 use crate::registry::Access;
 use crate::store::{ImageRecord, Store};
@@ -232,8 +233,8 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
         tags,
         platform: platform(arguments)?,
         caching,
-        secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
-        agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
+        secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).try_collect_map()?,
+        agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).try_collect_map()?,
         keeper: None,
         git: GitIdentity::Caller,
         run: Options { hostname: given_hostname, ..run_options(arguments)? },
@@ -265,7 +266,7 @@ fn annotations(texts: &[String]) -> Result<BTreeMap<String, String>> {
         };
         Ok((name.to_string(), value.to_string()))
     };
-    texts.iter().map(parse).collect()
+    texts.iter().map(parse).try_collect_map()
 }
 
 /// What comes out, an image if nothing is said; whether it is pushed.

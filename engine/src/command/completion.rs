@@ -3,6 +3,7 @@
 use super::arguments::{GLOBAL_FLAGS, is_optional};
 use super::{Arguments, COMMANDS, Command, Flag, Global, print};
 use crate::error::{Error, Result};
+use crate::order;
 
 pub const COMMAND: Command = Command {
     name: "completion",
@@ -44,14 +45,14 @@ fn words_behind(group: Option<&str>) -> Vec<&'static str> {
             (Some(_), _) => None,
         })
         .collect();
-    words.sort_unstable();
+    order::sort(&mut words);
     words.dedup();
     words
 }
 
 fn groups() -> Vec<&'static str> {
     let mut groups: Vec<&str> = names().filter_map(|(name, _)| Some(name.split_once(' ')?.0)).collect();
-    groups.sort_unstable();
+    order::sort(&mut groups);
     groups.dedup();
     groups
 }

@@ -13,6 +13,7 @@ use crate::container::{
     Restart, Seccomp, Sharing, Source, Start, Streams, USUAL, create,
 };
 use crate::error::{Context, Error, Result};
+use crate::order::Collect;
 use crate::store::{ImageRecord, Store};
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
@@ -512,7 +513,7 @@ fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap
         Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
         _ => Err(Error::invalid(format!("--{flag} {text}: must be NAME=VALUE"))),
     };
-    arguments.texts(flag)?.into_iter().map(split).collect()
+    arguments.texts(flag)?.into_iter().map(split).try_collect_map()
 }
 
 /// A label may have no value.
@@ -531,5 +532,5 @@ pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String
         texts.extend(lines.map(str::to_string));
     }
     texts.extend(arguments.texts("label")?);
-    texts.into_iter().map(split).collect()
+    texts.into_iter().map(split).try_collect_map()
 }

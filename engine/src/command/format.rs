@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::table::columns;
 use super::template::{self, LABELS, Part};
 use crate::error::Result;
+use crate::order::Collect;
 
 /// How rows are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,8 @@ impl Format {
                 let heads = heads.iter().map(|(field, head)| (field.to_string(), Value::from(*head)));
                 let cells = |line: String| line.split('\t').map(str::to_string).collect::<Vec<_>>();
                 let named = |error: crate::Error| error.context("--format");
-                let mut lines = vec![cells(template::fill_heads(parts, &heads.collect()).map_err(named)?)];
+                let heads = Value::Object(heads.collect_map());
+                let mut lines = vec![cells(template::fill_heads(parts, &heads).map_err(named)?)];
                 for row in rows {
                     lines.push(cells(template::fill_cells(parts, row).map_err(named)?));
                 }

@@ -10,6 +10,7 @@ use super::table::{columns, human_size};
 use super::{Arguments, Command, Flag, Global, print, tell_broken};
 use crate::container::span;
 use crate::error::Result;
+use crate::order;
 use crate::reference::Reference;
 use crate::store::ImageRecord;
 use crate::time::Moment;
@@ -67,7 +68,7 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     wrong?;
     let mut dated: Vec<Dated> =
         records.into_iter().map(|record| Dated { created: record.moment(), record }).collect();
-    dated.sort_by_key(|one| std::cmp::Reverse(one.created));
+    order::sort_by_key(&mut dated, |one| std::cmp::Reverse(one.created));
     let whole = arguments.is_set("no-trunc");
     if arguments.is_set("quiet") {
         let mut ids: Vec<String> = dated.iter().map(|one| shown_id(&one.record, whole)).collect();

@@ -8,6 +8,7 @@ use crate::container::{
     Base, ContainerRecord, Published, disk_usage, inspect as document, published, rename as give_name,
 };
 use crate::error::{Error, Kind, Result};
+use crate::order;
 use crate::store::Store;
 
 const FORMAT: Flag = Flag {
@@ -133,7 +134,7 @@ fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let name = arguments.operand(0)?.unwrap_or_default();
     let mut ports = published(&store, &store.containers().find(name)?)?;
-    ports.sort_by(|one, other| {
+    order::sort_by(&mut ports, |one, other| {
         (&one.port, &one.protocol, &one.host).cmp(&(&other.port, &other.protocol, &other.host))
     });
     let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);

@@ -16,6 +16,7 @@ use crate::container::{
     check_ranges, choose_subnets, compile_network,
 };
 use crate::error::{Error, Kind, Result};
+use crate::order::Collect;
 use crate::store::{EventKind, NetworkDriver, NetworkRecord, Store, random_id};
 
 pub const CREATE: Command = Command {
@@ -179,7 +180,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         id: id.clone(),
         subnets,
         ranges: arguments.texts("ip-range")?,
-        reserved: arguments.texts("aux-address")?.iter().map(|text| reserved(text)).collect::<Result<_>>()?,
+        reserved: arguments.texts("aux-address")?.iter().map(|text| reserved(text)).try_collect_map()?,
         internal: arguments.is_set("internal"),
         mtu,
         labels: labels(arguments)?,

@@ -13,6 +13,7 @@ use crate::container::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageId;
+use crate::order;
 use crate::store::{ContainerFolder, ContainerId, Rest, Store, Summaries};
 use crate::thread::by_shares;
 use crate::time::{Moment, rfc3339};
@@ -180,7 +181,7 @@ fn rows(store: &Store, swept: &[Swept], all: bool) -> Vec<Row> {
             rows.filter(|row| row.status.is_alive()).collect()
         }
     };
-    rows.sort_by_key(|row| std::cmp::Reverse(row.summary.created));
+    order::sort_by_key(&mut rows, |row| std::cmp::Reverse(row.summary.created));
     rows
 }
 

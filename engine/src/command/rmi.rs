@@ -1,12 +1,13 @@
 //! rmi: names of images, and what nothing leads to any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::images::repository_and_tag;
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::container::ContainerRecord;
 use crate::error::{Error, Result};
 use crate::image::ImageId;
+use crate::order::Collect;
 use crate::store::{Collected, FoundBy, ImageRecord, Store};
 
 pub const COMMAND: Command = Command {
@@ -106,7 +107,8 @@ pub fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<Imag
 
 /// Writes down which images are gone.
 pub fn note_deleted(store: &Store, gone: &ImagesGone, records: &[ImageRecord]) {
-    let images: BTreeMap<ImageId, &ImageRecord> = records.iter().map(|record| (record.id, record)).collect();
+    let images: BTreeMap<ImageId, &ImageRecord> =
+        records.iter().map(|record| (record.id, record)).collect_map();
     for (id, record) in images {
         let id = id.to_string();
         if gone.deleted.contains(&id) {
@@ -118,7 +120,7 @@ pub fn note_deleted(store: &Store, gone: &ImagesGone, records: &[ImageRecord]) {
 
 /// What is gone: images that have lost their last names, and layers.
 pub fn deleted(collected: &Collected, records: &[ImageRecord]) -> Vec<String> {
-    let ids: BTreeSet<ImageId> = records.iter().map(|record| record.id).collect();
+    let ids = records.iter().map(|record| record.id).collect_set();
     let gone = ids.iter().filter(|id| collected.blobs.contains(id.digest()));
     gone.map(ToString::to_string).chain(collected.layers.iter().map(ToString::to_string)).collect()
 }

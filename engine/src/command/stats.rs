@@ -11,6 +11,8 @@ use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
+use crate::order;
+use crate::order::Collect;
 use crate::store::{ContainerFolder, Store};
 
 pub const COMMAND: Command = Command {
@@ -79,7 +81,7 @@ fn stats(global: &Global, arguments: &Arguments) -> Result<u8> {
 }
 
 fn samples(rows: &[Row]) -> BTreeMap<String, Sample> {
-    rows.iter().filter_map(|row| Some((row.record.id.clone(), row.now?))).collect()
+    rows.iter().filter_map(|row| Some((row.record.id.clone(), row.now?))).collect_map()
 }
 
 fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Row>> {
@@ -104,7 +106,7 @@ fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Ro
             rows.push(Row { record, now, before: None });
         }
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
+    order::sort_by_key(&mut rows, |row| std::cmp::Reverse(row.record.created));
     Ok(rows)
 }
 

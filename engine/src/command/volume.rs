@@ -16,6 +16,7 @@ use super::{Arguments, Command, Flag, Global, each, print, tell_broken};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
+use crate::order::Collect;
 use crate::store::{EventKind, Store, VolumeRecord, random_id};
 use crate::time::rfc3339;
 
@@ -133,7 +134,7 @@ fn options(arguments: &Arguments) -> Result<BTreeMap<String, String>> {
         Some((name, value)) => Ok((name.to_string(), value.to_string())),
         None => Err(Error::invalid(format!("--opt {text}: must be NAME=VALUE"))),
     };
-    arguments.texts("opt")?.into_iter().map(split).collect()
+    arguments.texts("opt")?.into_iter().map(split).try_collect_map()
 }
 
 fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {

@@ -7,6 +7,7 @@ use pillbox::validate::number_list::parse_ranges;
 
 use super::options::{Limits, Mount, MountSource, Options};
 use crate::error::{Error, Result};
+use crate::order;
 
 /// What can be mounted in /proc in place of what is there: files alone.
 const PROC: &str = "/proc";
@@ -100,7 +101,7 @@ fn check_set(flag: &str, text: &str, available: &str) -> Result<()> {
 fn is_covered(wanted: &RangeInclusive<u32>, there: &[RangeInclusive<u32>]) -> bool {
     let mut next = *wanted.start();
     let mut sorted = there.to_vec();
-    sorted.sort_unstable_by_key(|range| *range.start());
+    order::sort_by_key(&mut sorted, |range| *range.start());
     for range in &sorted {
         if range.contains(&next) {
             match range.end().checked_add(1) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::rootless::Namespaces;
 use crate::error::{Error, Kind, Result};
 use crate::inside::NetworkAct;
+use crate::order;
 
 /// Connects one container.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Connector {
                 let ports = self.namespaces.open_ports(&whose.name, &texts, asked, pid)?;
                 // One number at several addresses of the host is one there.
                 let mut inside: Vec<String> = ports.iter().map(inside_port).collect();
-                inside.sort();
+                order::sort(&mut inside);
                 inside.dedup();
                 interface["ports"] = inside.into();
                 shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));

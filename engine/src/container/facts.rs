@@ -13,6 +13,7 @@ use super::record::ContainerRecord;
 use super::status::open_running;
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
+use crate::order;
 use crate::store::{Store, VolumeDevice};
 
 /// The facts.
@@ -283,6 +284,6 @@ fn all_devices(folder: &Path) -> Result<Vec<Device>> {
             }
         }
     }
-    devices.sort_by(|one, other| one.path.cmp(&other.path));
+    order::sort_by(&mut devices, |one, other| one.path.cmp(&other.path));
     Ok(devices)
 }

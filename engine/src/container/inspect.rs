@@ -21,6 +21,7 @@ use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
 use crate::error::Result;
 use crate::image::{Execution, Healthcheck};
+use crate::order::Collect;
 use crate::store::{ContainerFolder, Store};
 use crate::time::rfc3339;
 
@@ -97,7 +98,7 @@ fn log_config(log: &LogOptions) -> Value {
         ("syslog-format", syslog.format.clone()),
     ];
     let options: Map<String, Value> =
-        options.into_iter().filter_map(|(name, value)| Some((name.to_string(), json!(value?)))).collect();
+        options.into_iter().filter_map(|(name, value)| Some((name.to_string(), json!(value?)))).collect_map();
     json!({"Type": driver.name(), "Config": options})
 }
 
@@ -159,8 +160,8 @@ fn config(record: &ContainerRecord) -> Value {
     let Execution { volumes, .. } = execution;
     // An image may say what is none.
     let exposed = exposed_ports(execution, &options.network).unwrap_or_default();
-    let exposed: Map<String, Value> = exposed.iter().map(|port| (port.to_string(), json!({}))).collect();
-    let labels: BTreeMap<_, _> = execution.labels.iter().chain(&options.labels).collect();
+    let exposed: Map<String, Value> = exposed.iter().map(|port| (port.to_string(), json!({}))).collect_map();
+    let labels: BTreeMap<_, _> = execution.labels.iter().chain(&options.labels).collect_map();
     let (entrypoint, command) = match options.entrypoint.as_deref() {
         Some("") => (Vec::new(), &options.command),
         Some(program) => (vec![program.to_string()], &options.command),
@@ -229,7 +230,7 @@ fn healthcheck(execution: &Execution, options: &Options) -> Option<Value> {
     ];
     let asked = numbers.into_iter().filter(|(_, number)| *number != 0);
     let mut members: Map<String, Value> =
-        asked.map(|(name, number)| (name.to_string(), json!(number))).collect();
+        asked.map(|(name, number)| (name.to_string(), json!(number))).collect_map();
     members.insert("Test".into(), json!(test));
     Some(Value::Object(members))
 }
@@ -336,7 +337,7 @@ fn if_any(options: &Options) -> Map<String, Value> {
         ("Annotations", Some(json!(annotations)).filter(|_| !annotations.is_empty())),
         ("Tmpfs", tmpfs(mounts)),
     ];
-    members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+    members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect_map()
 }
 
 fn hidden(rights: &Rights, paths: &[&str]) -> Value {
@@ -373,7 +374,7 @@ fn tmpfs(mounts: &[Mount]) -> Option<Value> {
             MountSource::Tmpfs { options } => Some((mount.destination.clone(), json!(options.join(",")))),
             _ => None,
         })
-        .collect();
+        .collect_map();
     Some(Value::Object(found)).filter(|found| found != &json!({}))
 }
 

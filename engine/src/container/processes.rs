@@ -6,6 +6,8 @@ use rustix::param::{clock_ticks_per_second, page_size};
 
 use super::status::{open_running, unless_ended};
 use crate::error::{Context, Result};
+use crate::order;
+use crate::order::Collect;
 use crate::store::{ContainerFolder, Store};
 
 /// A process, as the host sees it.
@@ -37,7 +39,7 @@ pub struct ProcessLine {
 /// It does not run.
 pub fn processes(store: &Store, folder: &ContainerFolder) -> Result<Vec<ProcessLine>> {
     let mut pids = pids(store, folder)?;
-    pids.sort_unstable();
+    order::sort(&mut pids);
     let users = users();
     let boot = boot_time()?;
     // One that has ended meanwhile is none.
@@ -118,7 +120,7 @@ fn users() -> BTreeMap<u32, String> {
         let name = fields.next()?.to_string();
         Some((fields.nth(1)?.parse().ok()?, name))
     };
-    text.lines().rev().filter_map(user).collect()
+    text.lines().rev().filter_map(user).collect_map()
 }
 
 fn boot_time() -> Result<u64> {

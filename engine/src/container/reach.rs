@@ -10,6 +10,7 @@ use super::status::{Status, open};
 use crate::error::{Error, Result};
 use crate::inside::{Bind, Ended, Place};
 use crate::layer::Change;
+use crate::order;
 use crate::store::{ContainerFolder, Lock, Sharing, Store, VolumeDevice};
 
 /// Where a container's root can be reached.
@@ -74,7 +75,9 @@ fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
             MountSource::Tmpfs { .. } => None,
         })
         .collect();
-    binds.sort_by_key(|bind| bind.destination.split('/').filter(|part| !part.is_empty()).count());
+    order::sort_by_key(&mut binds, |bind| {
+        bind.destination.split('/').filter(|part| !part.is_empty()).count()
+    });
     binds
 }
 

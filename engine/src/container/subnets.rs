@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::rootless::Rootless;
 use crate::error::{Error, Result};
+use crate::order::Collect;
 use crate::store::{NetworkDriver, NetworkRecord, Store};
 
 /// The networks that exist at this moment.
@@ -138,7 +139,7 @@ fn document(record: &NetworkRecord, gateway: Cidr) -> Value {
         .iter()
         .filter(|(_, address)| is_in_it(address))
         .map(|(name, address)| (name.clone(), json!(address)))
-        .collect();
+        .collect_map();
     if !reserved.is_empty() {
         document["AuxiliaryAddresses"] = Value::Object(reserved);
     }
@@ -154,7 +155,7 @@ mod tests {
         NetworkRecord {
             subnets: texts(subnets),
             ranges: texts(ranges),
-            reserved: reserved.iter().map(|(name, ip)| (name.to_string(), ip.to_string())).collect(),
+            reserved: reserved.iter().map(|(name, ip)| (name.to_string(), ip.to_string())).collect_map(),
             ..NetworkRecord::new("net".into(), "pb0".into(), NetworkDriver::Bridge)
         }
     }

@@ -1,5 +1,7 @@
 //! How long each step of a start takes: for people, and for the viewers of browsers' traces.
 
+use crate::order;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,7 +48,7 @@ impl Timeline {
     /// The steps in the order in which they began; those that others are part of come first.
     fn spans(&self) -> Vec<Span> {
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        spans.sort_by_key(|span| (span.from, std::cmp::Reverse(span.length)));
+        order::sort_by_key(&mut spans, |span| (span.from, std::cmp::Reverse(span.length)));
         spans
     }
 

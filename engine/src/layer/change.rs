@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beneath::{WITHOUT_LINKS, open_beneath};
 use crate::error::{Context, Result};
+use crate::order;
 
 /// What became of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub fn changes(upper: &Path, lower: &[PathBuf], left_out: &BTreeSet<String>) -> 
         folders.extend(comparison.folder(&folder).context(shown)?);
     }
     let mut changes = comparison.changes;
-    changes.sort_by(|one, other| one.path.cmp(&other.path));
+    order::sort_by(&mut changes, |one, other| one.path.cmp(&other.path));
     Ok(changes)
 }
 

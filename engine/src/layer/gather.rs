@@ -17,6 +17,7 @@ use super::tar::{Archive, Entry, EntryKind, Segment, Time, Writer};
 use super::tree::clean;
 use super::tree::normalise;
 use crate::error::{Error, Result};
+use crate::order;
 
 /// What is gathered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +156,7 @@ impl Gatherer<'_, '_> {
                         names.push(below(&name));
                     }
                 }
-                names.sort();
+                order::sort(&mut names);
                 next.extend(names);
             }
             found = next;

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 
 use super::change::{below, find_lower, is_opaque, open_layers};
 use crate::error::{Context, Result};
+use crate::order;
 
 /// Of the paths in `mounted`, which are absolute, and the folders above them: those that `upper` has for nothing else. They are
 /// told without the slash at their beginning.
@@ -20,7 +21,7 @@ pub fn bare_mountpoints(upper: &Path, lower: &[PathBuf], mounted: &[String]) -> 
     let targets: BTreeSet<String> = mounted.iter().map(|path| parts(path).join("/")).collect();
     let mut paths: Vec<&str> = targets.iter().flat_map(|path| with_parents(path)).collect();
     // What is below decides about the folder above it.
-    paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+    order::sort_by_key(&mut paths, |path| std::cmp::Reverse(path.matches('/').count()));
     let mut bare = BTreeSet::new();
     for path in paths {
         if is_bare(&top, &lower, path, targets.contains(path), &bare).context(|| path.to_string())? {

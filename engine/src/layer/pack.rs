@@ -13,6 +13,7 @@ use super::beneath::{WITHOUT_LINKS, open_beneath};
 use super::tar::{Device, Entry, EntryKind, Time, Writer};
 use super::whiteout::is_mark;
 use crate::error::{Context, Error, Result};
+use crate::order;
 
 /// Whether what is mounted below goes along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,7 +376,7 @@ fn names(folder: &rustix::io::Result<OwnedFd>) -> rustix::io::Result<Vec<Vec<u8>
             names.push(name.to_vec());
         }
     }
-    names.sort();
+    order::sort(&mut names);
     Ok(names)
 }
 

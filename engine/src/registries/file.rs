@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::toml;
 use crate::error::{Context, Error, Result};
 use crate::folder::names;
+use crate::order;
 
 /// Where the machine has them.
 const MACHINE: &str = "/etc/containers";
@@ -77,7 +78,7 @@ fn find(machine: &Path, user: Option<&Path>) -> Result<Vec<PathBuf>> {
         };
         let mut paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
-        paths.sort();
+        order::sort(&mut paths);
         files.extend(paths);
     }
     Ok(files)

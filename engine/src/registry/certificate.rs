@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{Context, Error, Result};
+use crate::order;
 
 /// Whether a registry has to show who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl HostFiles {
         for folder in folders.iter().map(|folder| folder.join(host)) {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            paths.sort();
+            order::sort(&mut paths);
             for path in paths {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => files.authorities.extend(certificates(&path)?),

@@ -5,6 +5,7 @@ use super::stamp::{Stamp, Stamps, stamping_time};
 use super::{AT_REST, ContainerFolder, Containers, SUMMARIES, read_whole, write_without_sync};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::order;
 
 /// How many containers that are not noted yet, or are no longer at rest, are worth writing the file; fewer are worth none.
 const WORTH_WRITING: usize = 32;
@@ -94,7 +95,7 @@ impl AtRest {
             return;
         }
         let folder = self.containers.folder();
-        self.found.sort_unstable();
+        order::sort(&mut self.found);
         // On a full disk, or if another command sweeps at the same moment, the next one tries again.
         if self.found.len() >= WORTH_WRITING {
             let _ = write_without_sync(&folder.join(AT_REST), self.found.as_flattened());

@@ -12,6 +12,7 @@ use super::image::file_name;
 use super::whole::read_own;
 use super::{ImageRecord, Store, VolumeRecord, fresh_name, names_in, write_whole};
 use crate::error::{Context, Error, Result};
+use crate::order;
 use crate::thread::by_shares;
 use crate::time::Moment;
 
@@ -179,7 +180,7 @@ impl Store {
                 }
             }
         }
-        records.sort_by(|one, other| one.name.cmp(&other.name));
+        order::sort_by(&mut records, |one, other| one.name.cmp(&other.name));
         Ok((records, all_broken))
     }
 

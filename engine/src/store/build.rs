@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
 use crate::image::{ChainId, DiffId};
+use crate::order;
 use crate::time::Moment;
 
 /// What a step came to.
@@ -119,7 +120,7 @@ impl BuildCache {
                 found.push((used.unwrap_or(SystemTime::UNIX_EPOCH), key, record));
             }
         }
-        found.sort_by_key(|(used, key, _)| (std::cmp::Reverse(*used), *key));
+        order::sort_by_key(&mut found, |(used, key, _)| (std::cmp::Reverse(*used), *key));
         Ok(found.into_iter().map(|(_, key, record)| (key, record)).collect())
     }
 

@@ -10,6 +10,7 @@ use super::{Lock, Store, names_in, read_whole, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
+use crate::order;
 use crate::reference::{Reference, Repository};
 use crate::registries::Registries;
 use crate::thread::by_shares;
@@ -108,7 +109,7 @@ impl Images {
         // Removed meanwhile, if it is not there. A broken one keeps nobody from the others.
         let read = |name: &String| self.read(&self.folder.join(name)).ok().flatten();
         let mut records: Vec<_> = by_shares(&names_in(&self.folder)?, read).into_iter().flatten().collect();
-        records.sort_by(|one, other| one.name.cmp(&other.name));
+        order::sort_by(&mut records, |one, other| one.name.cmp(&other.name));
         Ok(records)
     }
 

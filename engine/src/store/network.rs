@@ -12,6 +12,7 @@ use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{may_be_name, names_in, read_whole, write_whole};
 use crate::error::{Context, Error, Result};
+use crate::order;
 use crate::time::Moment;
 
 /// How containers are connected.
@@ -168,7 +169,7 @@ impl NetworkRecords {
                 records.extend(self.read(name).ok().flatten());
             }
         }
-        records.sort_by(|one, other| one.name.cmp(&other.name));
+        order::sort_by(&mut records, |one, other| one.name.cmp(&other.name));
         Ok(records)
     }
 

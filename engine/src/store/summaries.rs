@@ -1,6 +1,8 @@
 //! Short texts of containers at rest, in one file: a list of hundreds reads that instead of a file or two for each. It is no state:
 //! it can be deleted at any moment. Of one that is torn, what is not whole is no text that its reader takes.
 
+use crate::order;
+
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -41,7 +43,7 @@ impl Summaries {
         if fresh.max(stale) < WORTH_WRITING.max(all.len() / 8) {
             return;
         }
-        all.sort_unstable_by_key(|(rest, _)| *rest);
+        order::sort_by_key(&mut all, |(rest, _)| *rest);
         let mut bytes = Vec::new();
         for (rest, text) in &all {
             let Some(text) = text.as_deref().or_else(|| self.find(rest)) else { continue };

@@ -17,6 +17,7 @@ use super::{PARTIAL, fresh_name, may_be_name, names_in, random_id, removal, writ
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
 use crate::inside;
+use crate::order;
 use crate::time::Moment;
 
 /// What is known of a volume.
@@ -197,7 +198,7 @@ impl Volumes {
     /// The folder cannot be read.
     pub fn list(&self) -> Result<Vec<VolumeRecord>> {
         let mut names = names_in(&self.folder)?;
-        names.sort();
+        order::sort(&mut names);
         let mut records = Vec::new();
         for name in names {
             // A broken one keeps nobody from the others.

@@ -15,6 +15,7 @@ use super::message::{Bytes, Packet, PacketKind, Stat};
 use super::session::Session;
 use super::stat::mode;
 use super::status::{NOT_FOUND, Status, UNAVAILABLE, UNKNOWN};
+use crate::order;
 use crate::thread::spawn;
 
 /// The call, and how it says which of the outputs it is.
@@ -152,7 +153,7 @@ impl Listing<'_> {
     fn add_folder(&mut self, path: &Path) -> Result<(), Status> {
         let mut entries: Vec<DirEntry> =
             std::fs::read_dir(self.folder.join(path))?.collect::<Result<_, _>>()?;
-        entries.sort_by_key(DirEntry::file_name);
+        order::sort_by_key(&mut entries, DirEntry::file_name);
         for entry in entries {
             let path: PathBuf = path.join(entry.file_name());
             let is_folder = entry.file_type()?.is_dir();

@@ -17,6 +17,7 @@ use crate::build::{
 };
 use crate::image::Platform;
 use crate::layer::{Patterns, pipe};
+use crate::order::Collect;
 use crate::store::NewLayer;
 
 /// How often it is looked whether another build is still waited for.
@@ -56,7 +57,7 @@ impl Named {
     pub fn contexts(&self) -> BTreeMap<String, NamedContext> {
         let folders = self.folders.iter();
         let folders = folders.map(|(name, folder)| (name.clone(), NamedContext::Folder(folder.path())));
-        folders.chain(self.others.clone()).collect()
+        folders.chain(self.others.clone()).collect_map()
     }
 }
 

@@ -87,7 +87,7 @@ impl From<std::io::Error> for Status {
 
 impl From<crate::api::fault::Fault> for Status {
     fn from(fault: crate::api::fault::Fault) -> Status {
-        Status::new(UNKNOWN, fault.message)
+        Status::new(UNKNOWN, fault.message())
     }
 }
 

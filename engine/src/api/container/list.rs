@@ -19,6 +19,8 @@ use crate::container::{
 };
 use crate::error::Context;
 use crate::image::ImageId;
+use crate::order;
+use crate::order::Collect;
 use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
 use crate::thread::by_shares;
 use crate::time::Moment;
@@ -182,7 +184,7 @@ fn rows(store: &Store, reading: &Reading, all: bool) -> crate::Result<Vec<Row>> 
         let health = if status.is_alive() { Health::of(&known.folder, &known.record)? } else { None };
         rows.push(Row { known: known.clone(), status, health: health.map(|health| health.state) });
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.known.record.created));
+    order::sort_by_key(&mut rows, |row| std::cmp::Reverse(row.known.record.created));
     Ok(rows)
 }
 
@@ -271,7 +273,7 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
 /// Those of the image, and the container's own.
 fn labels(record: &ContainerRecord) -> BTreeMap<&str, &str> {
     let all = record.execution.labels.iter().chain(&record.options.labels);
-    all.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    all.map(|(name, value)| (name.as_str(), value.as_str())).collect_map()
 }
 
 /// Everything but the sentence about its state.

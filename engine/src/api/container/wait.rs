@@ -24,7 +24,7 @@ pub fn wait(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let mut stream = None;
     let mut begun = || {
         stream = Some(
-            exchange.stream("application/json").map_err(|fault| Error::new(Kind::Closed, fault.message))?,
+            exchange.stream("application/json").map_err(|fault| Error::new(Kind::Closed, fault.message()))?,
         );
         Ok(())
     };

@@ -10,6 +10,7 @@ use crate::api::fault::{Fault, Outcome};
 use crate::api::query::Filters;
 use crate::command::{ImageFilter, describe_image};
 use crate::image::ImageId;
+use crate::order;
 use crate::store::{ImageRecord, Store};
 use crate::thread::by_shares;
 use crate::time::parse_rfc3339;
@@ -20,7 +21,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = query.filters(&["before", "since", "reference", "label", "dangling", "until", "label!"])?;
     let accepted = accepted(&daemon.store, &filters, query.text("filter"))?;
     let mut images = documents(daemon, &accepted)?;
-    images.sort_by_key(|image| std::cmp::Reverse(image["Created"].as_i64()));
+    order::sort_by_key(&mut images, |image| std::cmp::Reverse(image["Created"].as_i64()));
     Ok(Reply::Json(200, Value::Array(images)))
 }
 

@@ -122,7 +122,8 @@ pub fn tell<T: Send>(
         let documents = match (done, &stream) {
             (Err(error), None) => return Err(fault(error)),
             (Err(error), Some(_)) => {
-                let Fault { message, .. } = fault(error);
+                let fault = fault(error);
+                let message = fault.message();
                 vec![json!({"errorDetail": {"message": message}, "error": message})]
             }
             (Ok(done), _) => last(&done),

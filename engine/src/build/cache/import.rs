@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{
     ChainId, Configuration, DOCUMENT_MAX, Descriptor, DiffId, Document, Platform, media_type,
 };
+use crate::order::Collect;
 use crate::store::{Lease, Lock, Store};
 use crate::thread::spawn;
 use crate::time::Moment;
@@ -156,7 +157,7 @@ impl Imports {
                 found.layer.as_ref().map(|layer| (layer.chain, (found, layer, *need)))
             })
             .filter(|(chain, _)| !brought.lock().unwrap_or_else(PoisonError::into_inner).contains_key(chain))
-            .collect();
+            .collect_map();
         let missing: Vec<_> = missing.into_values().collect();
         if missing.is_empty() {
             return Ok(true);

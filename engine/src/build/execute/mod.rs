@@ -29,6 +29,7 @@ use super::options::{BuildOptions, Cancellation};
 use crate::error::{Error, Kind, Result};
 use crate::image::ChainId;
 use crate::inside::Place;
+use crate::order::Collect;
 use crate::store::{BlobBatch, CompleteBlob, NewLayer, Store};
 use crate::thread::spawn;
 
@@ -148,7 +149,7 @@ impl<'a> Work<'a> {
             return Err(fault);
         }
         let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
+        let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect_map();
         refuse_cancelled(cancellation)?;
         let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         let brought = work.brought.into_inner().unwrap_or_else(PoisonError::into_inner);

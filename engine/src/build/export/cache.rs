@@ -17,6 +17,7 @@ use crate::build::graph::{Base, Graph};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Descriptor, DiffId, Manifest, media_type};
+use crate::order::Collect;
 use crate::store::{BlobBatch, CompleteBlob, Store};
 
 /// The steps of a build, and where their layers are.
@@ -51,7 +52,7 @@ impl Entries {
         Entries {
             stages: completed.stages.clone(),
             recipes: completed.recipes.clone(),
-            brought: brought.collect(),
+            brought: brought.collect_map(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::build::syntax::{Argument, CommandLine, Dockerfile, Health, Instructio
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Healthcheck, Platform};
 use crate::layer::clean;
+use crate::order;
 
 /// Where programs are looked for, unless the image says it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -305,7 +306,7 @@ impl<'c> StageCompiler<'c> {
     fn expose(&mut self, line: &str) -> Result<()> {
         // In the order of the words as they are written, as the history has it.
         let mut words = split_words(line, self.escape);
-        words.sort();
+        order::sort(&mut words);
         let mut ports: Vec<String> = Vec::new();
         for word in words {
             for word in self.scope.words(&word, self.escape, &|name| self.miss(name))? {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::container::facts::Facts;
 use crate::container::options::{Access, IpcAccess, Mount, MountSource, NetworkMode, Options, Sharing};
 use crate::error::{Error, Result};
+use crate::order;
 use crate::store::{VolumeDevice, Volumes};
 
 /// Of /dev/shm, in bytes.
@@ -21,7 +22,9 @@ pub fn compile(options: &Options, facts: &Facts) -> Result<Vec<Value>> {
     }
     let mut own = options.mounts.iter().collect::<Vec<_>>();
     // Outer ones first, whatever order they are named in.
-    own.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
+    order::sort_by_key(&mut own, |mount| {
+        mount.destination.split('/').filter(|part| !part.is_empty()).count()
+    });
     for (index, mount) in own.iter().enumerate() {
         if own[..index].iter().any(|before| same(&before.destination, &mount.destination)) {
             return Err(Error::invalid(format!("{}: it is mounted twice", mount.destination)));

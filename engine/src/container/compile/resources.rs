@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::container::facts::{Device, Facts};
 use crate::container::options::{DeviceLimit, DeviceRule, DeviceUse, Limits, Options};
 use crate::error::{Error, Result};
+use crate::order::Collect;
 
 /// null, zero, full, random, urandom, tty, console: what every program may use. fuse may not be opened where it is not asked for.
 const USUAL: [(bool, u32, u32); 7] =
@@ -43,7 +44,7 @@ pub fn limits(limits: &Limits) -> Result<Map<String, Value>> {
         let members: Map<String, Value> = members
             .iter()
             .filter_map(|(name, value)| value.clone().map(|value| (name.to_string(), value)))
-            .collect();
+            .collect_map();
         if !members.is_empty() {
             resources.insert(name.into(), Value::Object(members));
         }

@@ -13,6 +13,8 @@ use super::record::Stream;
 use super::tag::LogSubject;
 use super::write::LogBounds;
 use crate::error::{Context, Result};
+use crate::order;
+use crate::order::Collect;
 use crate::time::{Moment, parse_rfc3339, rfc3339};
 
 /// The numbers of files that stay for readers are below this one, and above all others.
@@ -39,7 +41,7 @@ fn older(path: &Path) -> Result<Vec<u64>> {
         let number = found.to_str().and_then(|found| found.strip_prefix(&name)?.strip_prefix('.'));
         numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
-    numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+    order::sort_by_key(&mut numbers, |number| std::cmp::Reverse(*number));
     Ok(numbers)
 }
 
@@ -71,7 +73,7 @@ impl JsonWriter {
     /// Goes on behind what is there.
     pub fn new(path: PathBuf, bounds: LogBounds, subject: &LogSubject) -> JsonWriter {
         let chosen = subject.attributes.iter().map(|(name, value)| (name.clone(), json!(value)));
-        let mut attributes: Map<String, Value> = chosen.collect();
+        let mut attributes: Map<String, Value> = chosen.collect_map();
         if subject.has_tag {
             attributes.insert("tag".into(), json!(subject.tag));
         }

@@ -9,6 +9,7 @@ use super::reading::unneeded;
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
 use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
+use crate::order;
 use crate::time::Moment;
 
 /// How much is kept.
@@ -205,6 +206,6 @@ pub fn numbers(folder: &Path) -> Result<Vec<u64>> {
     };
     let mut numbers: Vec<u64> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
+    order::sort(&mut numbers);
     Ok(numbers)
 }
