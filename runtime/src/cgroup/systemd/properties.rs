@@ -10,6 +10,7 @@ use super::unit::Unit;
 use super::variant;
 use crate::error::{Error, Result};
 use crate::resources::{Exception, FileWrite};
+use crate::validate::number_list::parse_number_list;
 
 /// A property with its value.
 pub type Property = (String, Value);
@@ -134,18 +135,16 @@ fn cpu_quota(value: &str) -> Vec<(&'static str, Value)> {
 /// A list such as `0-3,7` as bytes with one bit per number, lowest first. Invalid lists are left for the
 /// kernel to refuse.
 fn number_list(name: &'static str, list: &str) -> Vec<(&'static str, Value)> {
-    const HIGHEST: usize = 1 << 16;
+    let ranges = match list.trim() {
+        "" => Some(Vec::new()),
+        list => parse_number_list(list),
+    };
+    let Some(ranges) = ranges else { return Vec::new() };
     let mut bytes: Vec<u8> = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else {
-            return Vec::new();
-        };
-        if first > last || last > HIGHEST {
-            return Vec::new();
-        }
-        bytes.resize(bytes.len().max(last / 8 + 1), 0);
-        (first..=last).for_each(|number| bytes[number / 8] |= 1 << (number % 8));
+    for number in ranges.into_iter().flatten() {
+        let byte = number as usize / 8;
+        bytes.resize(bytes.len().max(byte + 1), 0);
+        bytes[byte] |= 1 << (number % 8);
     }
     vec![(name, Value::Array("y".into(), bytes.into_iter().map(Value::Byte).collect()))]
 }

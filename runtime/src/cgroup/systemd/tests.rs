@@ -89,6 +89,8 @@ fn limits_that_have_properties() {
         ("cpuset.cpus", "1-"),
         ("cpuset.cpus", "2-1"),
         ("cpuset.cpus", "99999999999"),
+        ("cpuset.cpus", "+1"),
+        ("cpuset.cpus", "0,,1"),
         ("io.weight", "8:0 100"),
         ("memory.max", "-5"),
     ] {
