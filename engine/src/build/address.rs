@@ -78,13 +78,14 @@ impl GitAddress {
         &self.folder
     }
 
-    /// Without name and password.
+    /// Without password; of http without name as well, which may be a token. For ssh a name belongs to the address.
     pub fn shown(&self) -> String {
-        let (scheme, rest) = self.remote.split_once("://").unwrap_or(("", &self.remote));
+        let Some((scheme, rest)) = self.remote.split_once("://") else { return self.remote.clone() };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        match host.rsplit_once('@').filter(|_| scheme.starts_with("http")) {
-            Some((_, host)) => format!("{scheme}://{host}/{path}"),
-            None => self.remote.clone(),
+        let Some((name, host)) = host.rsplit_once('@') else { return self.remote.clone() };
+        match name.split_once(':').map_or(name, |(name, _)| name) {
+            name if scheme == "ssh" => format!("{scheme}://{name}@{host}/{path}"),
+            _ => format!("{scheme}://{host}/{path}"),
         }
     }
 
@@ -136,5 +137,7 @@ mod tests {
             (secret.shown(), secret.scope()),
             ("https://h:1/a.git".into(), Some("https://h:1/".into()))
         );
+        let of_ssh = GitAddress::parse("ssh://me:word@h:1/a.git").unwrap();
+        assert_eq!(of_ssh.shown(), "ssh://me@h:1/a.git");
     }
 }

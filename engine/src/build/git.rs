@@ -4,21 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use super::address::{GitAddress, GitFolder};
 use super::event::{Stream, Vertex};
 use super::options::{BuildOptions, Cancellation, GitIdentity, Secret};
+use super::process_group::ProcessGroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{NewLayer, Store};
 use crate::thread::spawn;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Protocols that git may use, for submodules as well: none that reads files of this machine or runs programs.
 const PROTOCOLS: &str = "https:http:ssh:git";
@@ -207,7 +205,8 @@ impl Git<'_> {
         for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
             command.env_remove(name);
         }
-        command.envs(variables).process_group(0);
+        let group = ProcessGroup::begin()?;
+        group.take(command.envs(variables));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context(|| "start git")?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -218,7 +217,7 @@ impl Git<'_> {
             };
             let said = spawn(scope, move || collect(stderr, tell))?;
             let wrote = spawn(scope, move || collect(stdout, |_| {}))?;
-            let status = self.wait(&mut child)?;
+            let status = self.wait(&mut child, &group)?;
             let (said, wrote) = (said.join().unwrap_or_default(), wrote.join().unwrap_or_default());
             Ok::<_, Error>((status, said, wrote))
         })?;
@@ -238,16 +237,13 @@ impl Git<'_> {
         }
     }
 
-    fn wait(&self, child: &mut Child) -> Result<std::process::ExitStatus> {
+    fn wait(&self, child: &mut Child, group: &ProcessGroup) -> Result<std::process::ExitStatus> {
         loop {
             if let Some(status) = child.try_wait().context(|| "git")? {
                 return Ok(status);
             }
-            if self.cancellation.is_cancelled()
-                && let Some(group) = Pid::from_raw(child.id().cast_signed())
-            {
-                // One that has just ended is collected by the next look.
-                let _ = kill_process_group(group, Signal::KILL);
+            if self.cancellation.is_cancelled() {
+                group.end();
             }
             std::thread::sleep(LOOK);
         }

@@ -29,6 +29,7 @@ mod git;
 mod graph;
 mod options;
 mod output;
+mod process_group;
 mod provider;
 mod source;
 mod syntax;

@@ -175,3 +175,37 @@ fn add_takes_repositories() {
     git(&outer, &["commit", "-qam", "third"]);
     add(&format!("{address} /a")).fails_with(1, "git submodule");
 }
+
+#[test]
+fn git_ends_with_a_build_that_is_killed() {
+    let Some(room) = Room::new() else { return };
+    if Daemon::start(&room.folder).is_none() {
+        return;
+    }
+    prepare(&room);
+    // It takes the connection, and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = format!("git://{}/silent.git", silent.local_addr().expect("address"));
+    let asks = || {
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let mut lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        lines.any(|line| {
+            let line = String::from_utf8_lossy(&line);
+            line.starts_with("git\0") && line.contains(&room.folder.display().to_string())
+        })
+    };
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
+        let whole = room.command(&["build", &address]);
+        let words = whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box"));
+        let mut alone = Command::new(room.folder.join("box"));
+        alone.args(words.skip(1)).current_dir(&room.folder).env("HOME", room.folder.join("home"));
+        let mut build = alone.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("box");
+        wait_for("git", asks);
+        rustix::process::kill_process(rustix::process::Pid::from_child(&build), signal).expect("kill");
+        build.wait().expect("wait");
+        wait_for("the end of git", || !asks());
+        room.call(&["ps"]).ok();
+        let layers = fs::read_dir(room.data().join("layers")).expect("layers").flatten();
+        assert_eq!(layers.filter(|layer| layer.file_name().as_encoded_bytes()[0] == b'.').count(), 0);
+    }
+}
