@@ -122,6 +122,7 @@ const ENGINE: House = House {
         "message",
         "order",
         "folder",
+        "file",
         "thread",
         "time",
         "digest",

@@ -13,6 +13,7 @@ pub mod container;
 mod deletion;
 pub mod digest;
 pub mod error;
+mod file;
 mod folder;
 mod forward;
 pub mod ids;

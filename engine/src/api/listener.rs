@@ -1,6 +1,5 @@
 //! Where boxd is reached: a socket in the file system, one that systemd has opened, or TCP with TLS.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +13,7 @@ use rustls::ServerConfig;
 
 use super::tls::{self, Strangers};
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::store::{Lock, Sharing};
 
 /// The first descriptor that systemd passes on (sd_listen_fds(3)).
@@ -56,7 +56,7 @@ impl Listener {
     pub fn at(path: &Path) -> Result<Listener> {
         let named = || format!("--host unix://{}", path.display());
         let lock_path = with_ending(path, ".lock");
-        File::options().create(true).append(true).open(&lock_path).context(named)?;
+        file::make(&lock_path).context(named)?;
         let lock = Lock::try_at(&lock_path, Sharing::Exclusive).context(named)?;
         let taken = || Error::conflict(format!("{}: another boxd serves it", named()));
         let lock = lock.ok_or_else(taken)?;

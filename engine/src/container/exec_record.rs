@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::exec::ExecRequest;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::store::{Store, random_id, write_without_sync};
 use crate::time::Moment;
 
@@ -106,7 +107,7 @@ impl ExecRecord {
         let missing = || Error::not_found(format!("No such exec instance: {id}"));
         Digest::of_hex(id).ok_or_else(missing)?;
         let path = folder(store).join(id);
-        match std::fs::read(&path) {
+        match file::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map(settled).map_err(|_| missing()),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(error).context(|| path.display().to_string()),

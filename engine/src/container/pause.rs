@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::status::{Status, open, unless_ended};
 use crate::error::{Context, Kind, Result};
+use crate::file;
 use crate::store::{ContainerFolder, Lock, Sharing, Store};
 
 /// As long as it is there and locked, a command has stopped the container's processes. If nobody holds the lock, that was killed.
@@ -114,8 +115,7 @@ impl Mark {
     fn make(folder: &ContainerFolder) -> Result<Mark> {
         let path = folder.path().join(FILE);
         loop {
-            let made = std::fs::File::options().create(true).append(true).open(&path);
-            made.context(|| path.display().to_string())?;
+            file::make(&path).context(|| path.display().to_string())?;
             match Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short())) {
                 // Whoever had it before has removed it.
                 Err(error) if error.kind() == Kind::NotFound => {}

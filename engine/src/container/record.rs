@@ -7,12 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::options::{Options, Restart};
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::image::{ChainId, Execution, ImageId};
 use crate::store::{
     Broken, CONTAINER_RECORD as RECORD, ContainerFolder, Lock, REMEDY, Sharing, Store, read_whole,
@@ -211,7 +211,7 @@ impl Progress {
 
     fn write_over(&self, folder: &ContainerFolder) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
-        let mut file = File::options().write(true).open(folder.path().join(PROGRESS))?;
+        let mut file = file::open_with(File::options().write(true), &folder.path().join(PROGRESS))?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         // What was longer must not show behind it.
         text.resize(text.len().max(length), b' ');
@@ -244,7 +244,7 @@ pub enum Stopping {
 /// # Errors
 /// The disk did not take it, and it would be started again.
 pub fn note_stopped(folder: &ContainerFolder, restart: Restart, how: Stopping) -> Result<()> {
-    let make = |name: &str| File::create(folder.path().join(name)).map(drop);
+    let make = |name: &str| file::make(&folder.path().join(name)).map(drop);
     let noted = make(STOPPED).or_else(|error| match restart {
         Restart::No if folder.path().exists() => Ok(()),
         _ => Err(error).context(|| folder.path().join(STOPPED).display().to_string()),
@@ -290,8 +290,8 @@ pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize
 pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
     match read_whole(&path, |text| serde_json::from_slice(text).ok()) {
-        // A folder in its place is no more a record than a torn one.
-        Err(Errno::ISDIR) => Ok(None),
+        // What is no file is no more a record than a torn one.
+        Err(_) if path.exists() && !path.is_file() => Ok(None),
         parsed => Ok(parsed.context(|| path.display().to_string())?.flatten()),
     }
 }

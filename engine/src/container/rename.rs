@@ -7,6 +7,7 @@ use super::name::check_name;
 use super::neighbours::{announce, check_names_on_networks};
 use super::record::ContainerRecord;
 use crate::error::{Context, Result};
+use crate::file;
 use crate::store::{ContainerFolder, Lock, Sharing, Store};
 
 /// The file that is locked meanwhile, in the folder of a container that was ever changed.
@@ -69,8 +70,7 @@ fn lock_path(folder: &ContainerFolder) -> PathBuf {
 /// The record itself is another file after each change.
 pub(super) fn lock(folder: &ContainerFolder) -> Result<Lock> {
     let path = lock_path(folder);
-    let made = std::fs::File::options().create(true).append(true).open(&path);
-    made.context(|| path.display().to_string()).map_err(|error| folder.gone(error))?;
+    file::make(&path).context(|| path.display().to_string()).map_err(|error| folder.gone(error))?;
     let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()));
     locked.map_err(|error| folder.gone(error))
 }

@@ -23,6 +23,7 @@ use super::record::ContainerRecord;
 use super::status::Status;
 use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::ids::{IdMaps, Range};
 use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
@@ -150,7 +151,7 @@ impl Rootless {
 
     /// The number of the process that holds the namespaces, or held them.
     fn holder(&self) -> Option<i32> {
-        fs::read_to_string(self.lock_file()).ok()?.parse().ok()
+        file::read_text(&self.lock_file()).ok()?.parse().ok()
     }
 
     /// Ends the program that is the way out, and any whose starter was killed before it could record it.
@@ -166,7 +167,7 @@ impl Rootless {
 
     /// The program that was started last to be the way out.
     fn way_out(&self) -> Option<Helper> {
-        Helper::parse(&fs::read(self.folder.join(WAY_OUT)).ok()?).ok()
+        Helper::parse(&file::read(&self.folder.join(WAY_OUT)).ok()?).ok()
     }
 
     fn ports_file(&self, id: &str) -> PathBuf {
@@ -355,7 +356,7 @@ impl Namespaces {
 
 /// The number of a container's process, then those of its ports.
 fn read_numbers(lock: &Path) -> Result<Vec<u32>> {
-    let text = fs::read_to_string(lock).context(|| lock.display().to_string())?;
+    let text = file::read_text(lock).context(|| lock.display().to_string())?;
     text.split_whitespace()
         .map(|number| number.parse().map_err(|_| Error::corrupt(format!("{}: {number}", lock.display()))))
         .collect()

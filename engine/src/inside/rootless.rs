@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::place::NEW_USER;
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::forward::Listeners;
 
 /// `CLONE_NEWNET`.
@@ -115,7 +116,7 @@ impl Entrance {
 /// The kernel refuses the question.
 pub fn is_held(lock: &Path) -> Result<bool> {
     let named = || lock.display().to_string();
-    let file = match File::open(lock) {
+    let file = match file::open(lock) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         file => file.context(named)?,
     };
@@ -140,7 +141,8 @@ fn take_lock(lock: &Path) -> Result<File> {
     let named = || lock.display().to_string();
     // Whoever leads the session that it was started in may end it.
     let _ = rustix::process::setsid();
-    let file = File::options().create(true).truncate(false).write(true).open(lock).context(named)?;
+    let file =
+        file::open_with(File::options().create(true).truncate(false).write(true), lock).context(named)?;
     let began = Instant::now();
     while let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         // Whoever looks whether it is held has it for a moment.

@@ -12,6 +12,7 @@ use super::whole::sync_folder;
 use super::{PARTIAL, names_in, write_whole};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
+use crate::file;
 
 /// What the names of folders begin with in which commands keep blobs whose digests they do not know yet.
 pub(super) const NAMELESS: &str = ".partial-blobs-";
@@ -55,7 +56,7 @@ impl Blobs {
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound).
     pub fn open(&self, digest: &Digest) -> Result<File> {
-        File::open(self.path(digest)).context(|| format!("blob {digest}"))
+        file::open(&self.path(digest)).context(|| format!("blob {digest}"))
     }
 
     /// Reads a blob of at most `limit` bytes, and checks its digest.
@@ -112,7 +113,7 @@ impl Blobs {
         let path = self.folder.join(format!("{PARTIAL}{}", digest.hex()));
         while !self.has(digest) {
             let mut options = OpenOptions::new();
-            let file = options.read(true).append(true).create(true).mode(0o644).open(&path);
+            let file = file::open_with(options.read(true).append(true).create(true).mode(0o644), &path);
             let file = file.context(|| format!("write {}", path.display()))?;
             match lock(&path) {
                 // The one that was waited for may have completed another file of this name.
@@ -318,7 +319,7 @@ impl CheckedBlob {
     /// # Errors
     /// It cannot be read.
     pub fn open(&self) -> Result<File> {
-        File::open(&self.path).context(|| format!("blob {}", self.digest))
+        file::open(&self.path).context(|| format!("blob {}", self.digest))
     }
 
     /// Gives it its name; the caller has synced it.

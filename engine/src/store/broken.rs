@@ -13,6 +13,7 @@ use super::whole::read_own;
 use super::{ImageRecord, Store, VolumeRecord, fresh_name, names_in, write_whole};
 use crate::error::{Context, Error, Result};
 use crate::order;
+use crate::file;
 use crate::thread::by_shares;
 use crate::time::Moment;
 
@@ -115,7 +116,7 @@ fn fault(
     if !status.is_file() {
         return Some("it must be a file".to_string());
     }
-    match std::fs::read(path) {
+    match file::read(path) {
         // Removed meanwhile.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => Some(Error::from(error).to_string()),

@@ -11,6 +11,7 @@ use super::lock::{Lock, Sharing};
 use super::{names_in, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::file;
 use crate::ids::IdMaps;
 use crate::image::{ChainId, DiffId};
 use crate::order;
@@ -79,7 +80,7 @@ impl BuildCache {
         let found = read(&self.step(key))?;
         if found.is_some() {
             // Only the order in which records go depends on it.
-            let _ = std::fs::File::open(self.step(key)).and_then(|file| file.set_modified(SystemTime::now()));
+            let _ = file::open(&self.step(key)).and_then(|file| file.set_modified(SystemTime::now()));
         }
         Ok(found)
     }
@@ -89,7 +90,7 @@ impl BuildCache {
     /// # Errors
     /// The disk cannot be read.
     pub fn latest(&self, instruction: &Digest) -> Result<Option<StepRecord>> {
-        match std::fs::read_to_string(self.instruction(instruction)) {
+        match file::read_text(&self.instruction(instruction)) {
             Ok(text) => Digest::of_hex(text.trim()).map_or(Ok(None), |key| read(&self.step(&key))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| "build cache"),
@@ -223,7 +224,7 @@ impl BuildCache {
 
 /// A record that is torn or of another version counts as none.
 fn read(path: &Path) -> Result<Option<StepRecord>> {
-    match std::fs::read(path) {
+    match file::read(path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context(|| path.display().to_string()),

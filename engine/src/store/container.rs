@@ -11,6 +11,7 @@ use super::lock::{Lock, Sharing};
 use super::{REMEDY, may_be_name, names_in, random_id, read_whole, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::file;
 use crate::ids::IdMaps;
 
 /// The file of a container's record, in its folder.
@@ -304,8 +305,7 @@ impl ContainerFolder {
     /// It is gone.
     pub fn lock_networks(&self) -> Result<Lock> {
         let path = self.path.join(NETWORKS);
-        let made = std::fs::File::options().create(true).append(true).open(&path);
-        made.context(|| path.display().to_string()).map_err(|error| self.gone(error))?;
+        file::make(&path).context(|| path.display().to_string()).map_err(|error| self.gone(error))?;
         let locked = Lock::at(&path, Sharing::Exclusive, &format!("container {}", self.id.short()));
         locked.map_err(|error| self.gone(error))
     }

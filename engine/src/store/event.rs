@@ -17,6 +17,7 @@ use super::lock::{Lock, Sharing};
 use super::network::NetworkRecord;
 use super::watch::FolderWatch;
 use crate::error::{Context, Kind, Result};
+use crate::file;
 use crate::time::Moment;
 
 /// What something happened to.
@@ -152,7 +153,7 @@ impl Events {
         }
         let (path, mut options) = (self.now(), File::options());
         loop {
-            let opened = options.read(true).append(true).create(true).open(&path);
+            let opened = file::open_with(options.read(true).append(true).create(true), &path);
             let file = opened.context(|| path.display().to_string())?;
             let length = file.metadata()?.len();
             if length > self.length_max {
@@ -225,7 +226,7 @@ fn append(file: &File, length: u64, mut lines: Vec<u8>) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+    match file::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context(|| path.display().to_string()),

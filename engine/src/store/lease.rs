@@ -8,6 +8,7 @@ use super::lock::{Lock, Sharing};
 use super::{Store, fresh_name, names_in, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Result};
+use crate::file;
 
 /// Blobs that are kept as long as this value is there.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Store {
         let mut blobs = Vec::new();
         for name in names_in(&folder)? {
             let path = folder.join(name);
-            let text = match std::fs::read_to_string(&path) {
+            let text = match file::read_text(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 text => text.context(|| format!("read {}", path.display()))?,
             };
@@ -63,8 +64,7 @@ impl Store {
 
     pub(super) fn lock_removals(&self, sharing: Sharing) -> Result<Lock> {
         let path = self.place().data.join("gc");
-        let made = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        made.context(|| format!("write {}", path.display()))?;
+        file::make(&path).context(|| format!("write {}", path.display()))?;
         Lock::at(&path, sharing, "the store's list of what is in use")
     }
 }

@@ -1,7 +1,6 @@
 //! Networks with names: `networks/NAME.json`. What exists of one on the host is made with its first container.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,6 +12,7 @@ use super::lock::{Lock, Sharing};
 use super::{may_be_name, names_in, read_whole, write_whole};
 use crate::error::{Context, Error, Result};
 use crate::order;
+use crate::file;
 use crate::time::Moment;
 
 /// How containers are connected.
@@ -193,7 +193,7 @@ impl NetworkRecords {
     pub fn touch(&self, name: &str) -> Result<()> {
         let path = self.path(name);
         let now = SystemTime::now();
-        let file = File::open(&path);
+        let file = file::open(&path);
         file.and_then(|file| file.set_modified(now)).context(|| path.display().to_string())
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::write_whole;
 use crate::error::{Context, Error, Result};
+use crate::file;
 
 /// The number that is written. Older ones are read in place.
 const NUMBER: u32 = 1;
@@ -15,7 +16,7 @@ const FEATURES: &[&str] = &[];
 /// Writes the version of a new store, and refuses one that is too new.
 pub fn check(data: &Path) -> Result<()> {
     let path = data.join("version");
-    match std::fs::read_to_string(&path) {
+    match file::read_text(&path) {
         Ok(text) => accept(&text).context(|| path.display().to_string()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             write_whole(&path, format!("{NUMBER}\n").as_bytes())

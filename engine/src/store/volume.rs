@@ -15,6 +15,7 @@ use super::volume_device::VolumeDevice;
 use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, may_be_name, names_in, random_id, removal, write_whole};
 use crate::error::{Context, Error, Kind, Result};
+use crate::file;
 use crate::ids::IdMaps;
 use crate::inside;
 use crate::order;
@@ -183,7 +184,7 @@ impl Volumes {
             return Ok(None);
         }
         let path = self.folder.join(name).join(RECORD);
-        match std::fs::read(&path) {
+        match file::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),

@@ -6,11 +6,15 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use super::{PARTIAL, beside, fresh_name};
 use crate::error::{Context, Result};
+use crate::file;
+
+/// Whatever is there, nobody waits for it.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// Writes a file that survives the power: a file beside it, synced, renamed, and its folder synced.
 ///
@@ -49,10 +53,12 @@ fn write(path: &Path, content: &[u8], synced: bool) -> Result<()> {
 /// Reads a small file in as few calls as there can be, for lists read hundreds, and has it parsed. `None` if it is not there.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn read_whole<T>(path: &Path, parse: impl FnOnce(&[u8]) -> T) -> rustix::io::Result<Option<T>> {
-    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+/// It is no file, or cannot be read.
+pub fn read_whole<T>(path: &Path, parse: impl FnOnce(&[u8]) -> T) -> std::io::Result<Option<T>> {
+    let file = match rustix::fs::open(path, READING, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        // A socket.
+        Err(Errno::NXIO) => return Err(file::no_file()),
         file => file?,
     };
     read_all(&file, parse).map(Some)
@@ -60,20 +66,26 @@ pub fn read_whole<T>(path: &Path, parse: impl FnOnce(&[u8]) -> T) -> rustix::io:
 
 /// The same of what nothing can be wrong with: a file that is there, and the caller's.
 pub(super) fn read_own<T>(path: &Path, caller: Uid, parse: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let file = rustix::fs::open(path, READING | OFlags::NOFOLLOW, Mode::empty()).ok()?;
     let status = rustix::fs::fstat(&file).ok()?;
-    let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-    if is_file && status.st_uid == caller.as_raw() { read_all(&file, parse).ok() } else { None }
+    let is_own = is_file(&status) && status.st_uid == caller.as_raw();
+    if is_own { read_all(&file, parse).ok() } else { None }
 }
 
-fn read_all<T>(file: &OwnedFd, parse: impl FnOnce(&[u8]) -> T) -> rustix::io::Result<T> {
+fn read_all<T>(file: &OwnedFd, parse: impl FnOnce(&[u8]) -> T) -> std::io::Result<T> {
     // On the stack: where the heap gives memory back, a block for each file is mapped and unmapped for each file.
     let mut first = [0; 4096];
-    let read = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut first[..]))?;
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut first[..]));
     // Less than there was room for is all there is.
-    if read < first.len() {
+    if let Ok(read @ 1..4096) = read {
         return Ok(parse(&first[..read]));
+    }
+    // A FIFO gives nothing or an error, many a device more than there is room for.
+    if !is_file(&rustix::fs::fstat(file)?) {
+        return Err(file::no_file());
+    }
+    if read? == 0 {
+        return Ok(parse(&[]));
     }
     let mut text = first.to_vec();
     loop {
@@ -83,6 +95,10 @@ fn read_all<T>(file: &OwnedFd, parse: impl FnOnce(&[u8]) -> T) -> rustix::io::Re
             return Ok(parse(&text));
         }
     }
+}
+
+fn is_file(status: &Stat) -> bool {
+    FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
 }
 
 /// Syncs the folder of a path, so that a rename there survives.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::archive::{Imported, import};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::image::{Execution, Platform};
 use crate::reference::Reference;
 use crate::registry::{Access, download_trusted};
@@ -36,7 +37,7 @@ pub struct CatalogEntry {
 /// A file cannot be read, or is none of these.
 pub fn find_in_catalog(store: &Store, name: &str) -> Result<Option<(CatalogEntry, Digest)>> {
     for path in [Some(store.place().data.join(FILE)), of_user()].into_iter().flatten() {
-        let text = match std::fs::read(&path) {
+        let text = match file::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             text => text.context(|| path.display().to_string())?,
         };

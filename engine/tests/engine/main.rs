@@ -46,6 +46,7 @@ mod run;
 mod sdks;
 mod secrets;
 mod sources;
+mod special_files;
 mod streams;
 mod system;
 mod table;

@@ -16,7 +16,13 @@ pub const FILES: [(&str, &str); 3] =
 /// Writes one of them, or writes it anew.
 pub fn write(folder: BorrowedFd<'_>, name: &str, text: &str) -> Result<()> {
     let step = || format!("write the container's {name}");
-    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    // A FIFO in its place is refused at once, and not waited for.
+    let flags = OFlags::CREATE
+        | OFlags::TRUNC
+        | OFlags::WRONLY
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK;
     let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).context(step)?;
     // Whatever the umask is: the container's user may be anybody.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).context(step)?;

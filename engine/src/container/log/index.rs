@@ -1,11 +1,11 @@
 //! Where records begin in a file of the log: so that its end can be read without its beginning. It lies beside the file, and is no more
 //! than a help: without it the file is read from its beginning.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::record::Stream;
+use crate::file;
 
 /// As far a file grows until another record is noted.
 pub const STEP: u64 = 1 << 18;
@@ -83,14 +83,14 @@ impl Index {
 
     /// What the disk does not take is not noted.
     fn append(&self, entry: Entry) {
-        let file = File::options().create(true).append(true).open(&self.path);
+        let file = file::make(&self.path);
         let _ = file.and_then(|mut file| file.write_all(&entry.encode()));
     }
 }
 
 /// What is noted of a file, as far as it is there.
 pub fn entries(file: &Path, length: u64) -> Vec<Entry> {
-    let bytes = std::fs::read(path_of(file)).unwrap_or_default();
+    let bytes = file::read(&path_of(file)).unwrap_or_default();
     let entries = bytes.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(Entry::decode));
     entries.filter(|entry| entry.offset <= length).collect()
 }

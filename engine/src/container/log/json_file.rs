@@ -15,6 +15,7 @@ use super::write::LogBounds;
 use crate::error::{Context, Result};
 use crate::order;
 use crate::order::Collect;
+use crate::file;
 use crate::time::{Moment, parse_rfc3339, rfc3339};
 
 /// The numbers of files that stay for readers are below this one, and above all others.
@@ -186,7 +187,8 @@ fn if_there(done: std::io::Result<()>) -> std::io::Result<()> {
 
 /// Opens the file to write behind what is there, without a line that a killed monitor has left half.
 fn open(path: &Path) -> std::io::Result<(File, u64)> {
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut file =
+        file::open_with(File::options().read(true).write(true).create(true).truncate(false), path)?;
     let length = file.metadata()?.len();
     let mut end = length;
     let mut chunk = [0; 4096];

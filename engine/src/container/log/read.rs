@@ -15,6 +15,7 @@ use super::reading::{begin_reading, is_deleted};
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
 use crate::error::{Context, Result};
+use crate::file;
 use crate::store::FolderWatch;
 use crate::time::Moment;
 
@@ -288,7 +289,7 @@ fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
 
 /// Opens a file to be read; `None` if there is none of that name.
 pub(super) fn open_file(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+    match file::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         opened => opened.context(|| path.display().to_string()).map(|file| Some(file).filter(begin_reading)),
     }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use crate::file;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -41,7 +42,7 @@ pub fn unneeded<P: AsRef<Path>>(files: &[P], size: u64) -> Vec<usize> {
 }
 
 fn is_read<P: AsRef<Path>>(path: &P) -> bool {
-    let asked = File::open(path).map(|file| flock(&file, FlockOperation::NonBlockingLockExclusive));
+    let asked = file::open(path.as_ref()).map(|file| flock(&file, FlockOperation::NonBlockingLockExclusive));
     asked.is_ok_and(|asked| asked == Err(Errno::WOULDBLOCK))
 }
 

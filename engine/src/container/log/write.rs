@@ -10,6 +10,7 @@ use super::record::{CONTENT_MAX, HEADER, Head, Stream};
 use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
 use crate::order;
+use crate::file;
 use crate::time::Moment;
 
 /// How much is kept.
@@ -64,7 +65,7 @@ impl LogWriter {
         if let Some(number) = number {
             let path = writer.path(number);
             let named = || path.display().to_string();
-            let mut file = File::options().read(true).append(true).open(&path).context(named)?;
+            let mut file = file::open_with(File::options().read(true).append(true), &path).context(named)?;
             if let Some(Whole { length, entries, open }) = look_through(&mut file).context(named)? {
                 writer.index = Some(Index::again(&path, &entries, open));
                 (writer.length, writer.file) = (length, Some(file));
