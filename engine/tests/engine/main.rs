@@ -29,6 +29,7 @@ mod health;
 mod host;
 mod images;
 mod killed;
+mod lists;
 mod load;
 mod logs;
 mod monitors;
