@@ -56,14 +56,16 @@ fn forget(room: &Room) {
 fn lists_are_what_they_would_be_if_nothing_were_known() {
     let Some(room) = Room::new() else { return };
     prepare(&room);
-    room.call(&["tag", "base:1", "other:1"]).ok();
+    for name in ["other:1", "always:1"] {
+        room.call(&["tag", "base:1", name]).ok();
+    }
     room.call(&["volume", "create", "kept"]).ok();
     for name in ["one", "two"] {
         room.call(&["network", "create", name]).ok();
     }
     let make = |name: &str, number: usize| {
         let all = [&["--network", "one"][..], &["-v", "kept:/kept"], &["-l", "a=b"], &["--network", "none"]];
-        let image = ["base:1", "other:1"][number / 4 % 2];
+        let image = ["base:1", "other:1", "always:1"][number / 4 % 3];
         room.call(&[&["create", "--name", name], all[number % 4], &[image, "sleep", "1000"]].concat())
     };
     let mut names: Vec<String> = (0..CONTAINERS).map(|number| format!("c{number}")).collect();
@@ -102,7 +104,7 @@ fn lists_are_what_they_would_be_if_nothing_were_known() {
             done.push(format!("{} ({status})", command.join(" ")));
             match (command[0], status) {
                 ("rename", 0) => names[place] = fresh,
-                ("rm", 0) => drop(make(&name, numbers.below(8)).exits(0)),
+                ("rm", 0) => drop(make(&name, 8 + numbers.below(4)).exits(0)),
                 _ => {}
             }
         }
