@@ -51,11 +51,7 @@ pub fn exec(
     warn: &mut dyn FnMut(&pillbox::Warning),
 ) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
-    let container = open_running(store, folder)?;
-    if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
-        let text = format!("container {0}: it is paused: box unpause {0}", record.name);
-        return Err(Error::conflict(text));
-    }
+    let container = open_awake(store, folder, &record)?;
     let root = RootFolders::make(store, folder, &record)?;
     let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;
@@ -71,6 +67,21 @@ pub fn exec(
         Err(error) => happens(ExecEvent::Die(error.status())),
     }
     Ok(ended?.unwrap_or(0))
+}
+
+/// The runtime's container of one that can run more programs.
+fn open_awake(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: &ContainerRecord,
+) -> Result<pillbox::Container> {
+    let container = open_running(store, folder)?;
+    match container.status() {
+        Ok(pillbox::Status::Paused) => {
+            Err(Error::conflict(format!("container {0}: it is paused: box unpause {0}", record.name)))
+        }
+        _ => Ok(container),
+    }
 }
 
 /// Its status; `None` if it goes on by itself.
@@ -124,7 +135,7 @@ pub(super) fn options_of(
     request: &ExecRequest,
 ) -> Result<(pillbox::Container, ExecOptions)> {
     let record = ContainerRecord::of(folder)?;
-    let container = open_running(store, folder)?;
+    let container = open_awake(store, folder, &record)?;
     let root = RootFolders::make(store, folder, &record)?;
     let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, request, &facts)?;

@@ -388,7 +388,10 @@ fn pausing() {
     room.start(&["--name", "clock"], &["sh", "-c", "while :; do echo tick; sleep 0.02; done"]);
     room.call(&["pause", "clock"]).ok();
     assert_eq!(room.state("clock"), "paused");
-    room.call(&["exec", "clock", "true"]).fails(1, "container clock: it is paused: box unpause clock");
+    for flags in [&[][..], &["-d"]] {
+        let exec = room.call(&[&["exec"], flags, &["clock", "true"]].concat());
+        exec.fails(1, "container clock: it is paused: box unpause clock");
+    }
     let count = || room.call(&["logs", "clock"]).ok().lines().count();
     std::thread::sleep(Duration::from_millis(50));
     let before = count();
