@@ -182,8 +182,18 @@ impl Fields {
                 return Err(self.wrong(&format!("{name}={value}: a cache is always {name}={usual}")));
             }
         }
+        let ignores_errors = match self.get("ignore-error") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(self.wrong(&format!("ignore-error={other}: must be true or false"))),
+        };
         let name = match self.kind()? {
-            "inline" => CacheName::Inline,
+            "inline" => match ["ref", "dest", "tag"].iter().find(|name| self.get(name).is_some()) {
+                Some(name) => {
+                    return Err(self.wrong(&format!("{name}: it is in the image, wherever that goes")));
+                }
+                None => CacheName::Inline,
+            },
             "registry" => CacheName::Reference(self.needed("ref")?.to_string()),
             "local" => self.folder("dest")?,
             other => return Err(self.wrong(&format!("type={other}: must be inline, registry or local"))),
@@ -194,7 +204,7 @@ impl Fields {
             Some("max") => CacheMode::Max,
             Some(other) => return Err(self.wrong(&format!("mode={other}: must be min or max"))),
         };
-        Ok(CacheWish { name, mode, ignores_errors: self.get("ignore-error") == Some("true") })
+        Ok(CacheWish { name, mode, ignores_errors })
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -256,7 +266,13 @@ mod tests {
         assert_eq!((wish.mode, wish.ignores_errors), (CacheMode::Max, true));
         assert_eq!(parse_target("type=inline").unwrap().name, CacheName::Inline);
         assert_eq!(parse_target("r/a:1").unwrap().name, CacheName::Reference("r/a:1".into()));
-        for wrong in ["type=s3,bucket=x", "type=local,dest=c,mode=all", "type=registry"] {
+        for wrong in [
+            "type=s3,bucket=x",
+            "type=local,dest=c,mode=all",
+            "type=registry",
+            "type=inline,dest=c",
+            "type=local,dest=c,ignore-error=1",
+        ] {
             let error = parse_target(wrong).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--cache-to {wrong}: ")), "{error}");
         }

@@ -51,8 +51,8 @@ impl BlobReader<'_> {
             return Err(Error::corrupt(format!("{what}: from {begin} on instead of {}", self.position)));
         }
         let length = answer.body().content_length();
-        if let Some(length) = length.filter(|length| begin + length != *size) {
-            let total = begin + length;
+        let total = length.map(|length| begin.saturating_add(length));
+        if let Some(total) = total.filter(|total| total != size) {
             return Err(Error::corrupt(format!("{what}: {total} bytes instead of the manifest's {size}")));
         }
         let mut body = answer.into_body().into_with_config().limit(u64::MAX).reader();

@@ -110,6 +110,46 @@ fn all_stages_are_in_a_cache_that_is_to_have_them() {
     assert_eq!(steps(&whole).0, 0, "{whole}");
 }
 
+/// Puts another manifest in the place of a cache's own.
+fn change_manifest(cache: &Path, change: &dyn Fn(&mut Value)) {
+    let read =
+        |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).expect("file")).expect("JSON") };
+    let blob = |digest: &str| cache.join("blobs/sha256").join(&digest[7..]);
+    let mut index = read(&cache.join("index.json"));
+    let mut manifest = read(&blob(index["manifests"][0]["digest"].as_str().expect("digest")));
+    change(&mut manifest);
+    let text = manifest.to_string();
+    let digest = pillbox_engine::Digest::of(text.as_bytes()).to_string();
+    fs::write(blob(&digest), &text).expect("write");
+    index["manifests"][0]["size"] = text.len().into();
+    index["manifests"][0]["digest"] = digest.into();
+    fs::write(cache.join("index.json"), index.to_string()).expect("write");
+}
+
+#[test]
+fn builds_that_export_to_one_folder_at_once_keep_each_others_tags() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    build(&room, &[], STAGES).exits(0);
+    let cache = room.folder.join("cache");
+    let tags: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
+    let builds: Vec<_> = tags
+        .iter()
+        .map(|tag| {
+            let to = format!("type=local,dest={},tag={tag}", cache.display());
+            let mut build = room.command(&["build", "-q", "--network", "none", "--cache-to", &to, "context"]);
+            build.stdout(std::process::Stdio::null()).spawn().expect("box")
+        })
+        .collect();
+    for mut build in builds {
+        assert!(build.wait().expect("wait").success());
+    }
+    let index: Value =
+        serde_json::from_slice(&fs::read(cache.join("index.json")).expect("index")).expect("JSON");
+    assert_eq!(index["manifests"].as_array().expect("manifests").len(), tags.len(), "{index}");
+}
+
 #[test]
 fn a_cache_that_is_broken_is_none() {
     let Some(room) = Room::new() else { return };
@@ -154,6 +194,14 @@ fn a_cache_that_is_broken_is_none() {
     let both = both.map(|way| format!("--cache-{way}={}", lacking.display()));
     built(&room, &[&both[0], &both[1]], STAGES);
     assert_eq!(blobs(&lacking).len(), blobs(&cache).len());
+    for size in [0, 1, i64::MAX as u64, u64::MAX] {
+        broken("another size", &|cache| {
+            change_manifest(cache, &|manifest| {
+                let layers = manifest["layers"].as_array_mut().expect("layers");
+                layers.iter_mut().for_each(|layer| layer["size"] = size.into());
+            });
+        });
+    }
     broken("no index", &|cache| fs::write(cache.join("index.json"), "{").expect("write"));
     broken("nothing", &|cache| fs::remove_dir_all(cache).expect("remove"));
     // One that says of a layer that it stands where it was not made is not believed.

@@ -331,8 +331,10 @@ pub fn bring(store: &Store, layer: &FoundLayer, need: Need, is_ended: Ended<'_>)
         Some(lock) if has_blob => lock,
         held => {
             let named = || format!("layer {}", blob.digest);
-            let mut stream =
-                Stopping { inner: shelf.open(blob).context(named)?.take(blob.size + 1), is_ended };
+            let mut stream = Stopping {
+                inner: shelf.open(blob).context(named)?.take(blob.size.saturating_add(1)),
+                is_ended,
+            };
             let mut kept = Kept::begin(store, &mut stream)?;
             let unpacked = store.unpack(&mut kept, Some(diff_id));
             // Behind the end of the tar there may be more of the blob.

@@ -11,7 +11,7 @@ use crate::archive::{open_file, read_bounded};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Descriptor, Index, media_type};
-use crate::store::random_id;
+use crate::store::{Lock, Sharing, random_id};
 
 /// Under which the index has the name of a manifest.
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -120,6 +120,9 @@ impl Shelf for LayoutShelf {
     }
 
     fn finish(&self, manifest: &Descriptor, mut text: &[u8]) -> Result<()> {
+        // Others may put caches with other tags there. On a file system that has no locks the last one wins.
+        let what = format!("the cache {}", self.folder.display());
+        let _lock = Lock::at(&self.folder, Sharing::Exclusive, &what).ok();
         let mut index = self.index()?.unwrap_or_else(|| Index {
             schema_version: 2,
             media_type: Some(media_type::OCI_INDEX.to_string()),

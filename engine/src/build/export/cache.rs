@@ -241,7 +241,8 @@ fn put_copy(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, source: &FoundL
     let mut copy = batch.begin()?;
     match store.blobs().open(&blob.digest) {
         Ok(mut file) => std::io::copy(&mut file, &mut copy).context(named)?,
-        Err(_) => std::io::copy(&mut source.open(blob)?.take(blob.size + 1), &mut copy).context(named)?,
+        Err(_) => std::io::copy(&mut source.open(blob)?.take(blob.size.saturating_add(1)), &mut copy)
+            .context(named)?,
     };
     let copy = copy.complete();
     match copy.digest() == blob.digest {
