@@ -123,6 +123,7 @@ const ENGINE: House = House {
         "order",
         "folder",
         "file",
+        "output",
         "thread",
         "time",
         "digest",

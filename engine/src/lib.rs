@@ -23,6 +23,7 @@ pub mod layer;
 pub mod message;
 mod names;
 mod order;
+mod output;
 pub mod reference;
 pub mod registries;
 pub mod registry;

@@ -1,6 +1,5 @@
 //! What comes out: an image in the store, a tar of it, or the files of its root.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,9 +13,10 @@ use super::export::{Built, export};
 use super::graph::Graph;
 use super::options::{BuildOptions, Destination, Output};
 use crate::archive::save;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::inside::{Pick, Place, TarStream};
 use crate::layer::{Extraction, Landing, Rights, extract};
+use crate::output::write_output;
 use crate::store::Store;
 
 /// Writes what was asked for; the result is the image, if one of the outputs is.
@@ -100,11 +100,8 @@ fn to(destination: &Destination, write: impl FnOnce(&mut dyn Write) -> Result<()
             return Ok(stream.flush()?);
         }
     };
-    let named = || path.display().to_string();
-    let mut file = BufWriter::new(File::create(path).context(named)?);
-    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
-    written.map_err(|error| match error.kind() {
-        Kind::Closed => error,
-        _ => error.context(named()),
+    write_output("", path, |file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file).and_then(|()| Ok(file.flush()?))
     })
 }

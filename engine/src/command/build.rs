@@ -26,6 +26,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::order::Collect;
+use crate::output::write_output;
 use crate::reference::Reference;
 use crate::registry::Access;
 use crate::store::{ImageRecord, Store};
@@ -120,6 +121,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
     let store = global.store()?;
+    remove_old_id(arguments)?;
     let images = StoreImages {
         store: &store,
         is_asked: platform.is_some(),
@@ -146,13 +148,15 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
             return Err(error.with_status(1));
         }
     };
-    let Some(built) = built else { return Ok(0) };
+    let Some(built) = built else {
+        return write_files(arguments, &store, None, &options.tags, None).map(|()| 0);
+    };
     let mut pushed = None;
     for name in options.tags.iter().filter(|_| is_pushed) {
         let digest = push_image(&store, &built.record, name, &access(arguments)?)?;
         pushed.get_or_insert(digest);
     }
-    write_files(arguments, &store, &built, &options.tags, pushed)?;
+    write_files(arguments, &store, Some(&built), &options.tags, pushed)?;
     let id = built.id.to_string();
     let says_id = style == Style::Quiet && (arguments.is_set("quiet") || progress != "none");
     let to_stdout = |output: &Output| matches!(output, Output::Archive(Destination::Stdout));
@@ -162,20 +166,29 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// What a script reads after a build that has failed must not be the id of another one.
+fn remove_old_id(arguments: &Arguments) -> Result<()> {
+    let Some(path) = arguments.value("iidfile").map(Path::new) else { return Ok(()) };
+    match std::fs::symlink_metadata(path).is_ok_and(|status| status.is_file()) {
+        true => std::fs::remove_file(path).context(|| format!("--iidfile {}", path.display())),
+        false => Ok(()),
+    }
+}
+
 /// `--metadata-file` and `--iidfile`.
 fn write_files(
     arguments: &Arguments,
     store: &Store,
-    built: &Built,
+    built: Option<&Built>,
     names: &[Reference],
     pushed: Option<Digest>,
 ) -> Result<()> {
     if let Some(file) = arguments.value("metadata-file") {
         write_metadata(Path::new(file), store, built, names, pushed)?;
     }
-    if let Some(file) = arguments.value("iidfile") {
-        let path = Path::new(file);
-        std::fs::write(path, built.id.to_string()).context(|| format!("--iidfile {}", path.display()))?;
+    if let (Some(file), Some(built)) = (arguments.value("iidfile"), built) {
+        let id = built.id.to_string();
+        write_output("--iidfile ", Path::new(file), |out| Ok(out.write_all(id.as_bytes())?))?;
     }
     Ok(())
 }
@@ -252,18 +265,25 @@ fn git_folder(arguments: &BTreeMap<String, String>) -> GitFolder {
     }
 }
 
-/// `[manifest:]NAME=VALUE`.
+/// `[manifest:]NAME=VALUE`; what stands before a colon is a kind if it is of small letters, otherwise the beginning of the name.
 fn annotations(texts: &[String]) -> Result<BTreeMap<String, String>> {
     let parse = |text: &String| {
         let wrong = |what: &str| Error::invalid(format!("--annotation {text}: {what}"));
         let (name, value) = text.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
+        let is_kind = |text: &str| {
+            let kind = text.split('[').next().unwrap_or_default();
+            !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_lowercase() || b"-,".contains(&byte))
+        };
         let name = match name.split_once(':') {
             Some(("manifest", name)) => name,
-            Some((kind, _)) if kind.starts_with("index") || kind.starts_with("manifest") => {
+            Some((kind, _)) if is_kind(kind) => {
                 return Err(wrong("an image is one manifest: manifest:NAME=VALUE, or NAME=VALUE alone"));
             }
             _ => name,
         };
+        if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            return Err(wrong("must be NAME=VALUE, of a name without spaces"));
+        }
         Ok((name.to_string(), value.to_string()))
     };
     texts.iter().map(parse).try_collect_map()
@@ -282,6 +302,10 @@ fn take_outputs(arguments: &Arguments, options: &mut BuildOptions) -> Result<boo
         options.outputs.push(Output::Image);
     }
     let has_image = options.outputs.iter().any(|output| matches!(output, Output::Image));
+    let has_id = has_image || options.outputs.iter().any(|output| matches!(output, Output::Archive(_)));
+    if arguments.value("iidfile").is_some() && !has_id {
+        return Err(Error::invalid("--iidfile: no image comes out that has an id: leave --output out"));
+    }
     match is_pushed {
         true if !has_image => Err(Error::invalid("--push: no image comes out: leave --output out")),
         true if options.tags.is_empty() => Err(Error::invalid("--push: a name is needed for it: --tag")),

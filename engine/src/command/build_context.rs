@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::build::{ContextSource, GitAddress, LayoutShelf, NamedContext, import_image, whole_name};
 use crate::error::{Error, Result};
 use crate::image::Platform;
+use crate::reference::Reference;
 use crate::registry::is_url;
 use crate::store::Store;
 
@@ -33,6 +34,8 @@ impl NamedContexts {
             let wrong = |what: &str| Error::invalid(format!("--build-context {text}: {what}"));
             let file = if name.is_empty() || place.is_empty() {
                 return Err(wrong("must be NAME=PLACE"));
+            } else if let Err(error) = Reference::parse(name) {
+                return Err(wrong(&error.to_string()));
             } else if let Some(image) = place.strip_prefix("docker-image://") {
                 contexts.images.insert(whole_name(name), image.to_string());
                 continue;
@@ -100,7 +103,7 @@ mod tests {
         assert!(matches!(parse("a=https://h/a.git#v1").unwrap().files["a"], NamedContext::Git(_)));
         assert!(matches!(parse("a=https://h/a.tar").unwrap().files["a"], NamedContext::Tar(_)));
         assert!(matches!(parse("a=src").unwrap().files["a"], NamedContext::Folder(_)));
-        for wrong in ["a", "=b", "a=/nonesuch"] {
+        for wrong in ["a", "=b", "a=/nonesuch", "A=src", "a b=src"] {
             assert!(parse(wrong).unwrap_err().to_string().starts_with(&format!("--build-context {wrong}: ")));
         }
     }

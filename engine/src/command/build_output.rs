@@ -23,7 +23,7 @@ pub fn parse_output(text: &str) -> Result<BuildOutput> {
     if text == "-" {
         return Ok(of(Output::Tar(Destination::Stdout)));
     }
-    if !text.contains('=') {
+    if !text.is_empty() && !text.contains(['=', ',']) {
         return Ok(of(Output::Folder(PathBuf::from(text))));
     }
     let wrong = |what: &str| Error::invalid(format!("--output {text}: {what}"));
@@ -31,6 +31,7 @@ pub fn parse_output(text: &str) -> Result<BuildOutput> {
     for field in text.split(',') {
         match field.split_once('=') {
             Some(("type", value)) => kind = value,
+            Some(("dest" | "destination", "")) => return Err(wrong("dest is empty")),
             Some(("dest" | "destination", value)) => destination = Some(value),
             Some(("name", value)) => {
                 named.names.push(Reference::parse(value).map_err(|error| wrong(&error.to_string()))?)
@@ -48,6 +49,7 @@ pub fn parse_output(text: &str) -> Result<BuildOutput> {
     named.output = match (kind, destination) {
         ("image" | "registry" | "docker", None) => Ok(Output::Image),
         ("cacheonly", None) => Ok(Output::Nothing),
+        ("local", Some("-")) => Err(wrong("a folder cannot go to stdout: type=tar can")),
         ("local", Some(folder)) => Ok(Output::Folder(PathBuf::from(folder))),
         ("local", None) => Err(wrong("dest is missing")),
         ("tar", Some(path)) => Ok(Output::Tar(to(path))),
@@ -125,7 +127,17 @@ mod tests {
         assert_eq!(parse("type=cacheonly"), "Nothing");
         let pushed = parse_output("type=registry,name=r/a:1").unwrap();
         assert!(pushed.is_pushed && pushed.names.len() == 1);
-        for wrong in ["type=local", "type=x", "type=tar,foo=1", "type=image,dest=x"] {
+        for wrong in [
+            "",
+            ",",
+            "out,",
+            "type=local",
+            "type=local,dest=-",
+            "type=tar,dest=",
+            "type=x",
+            "type=tar,foo=1",
+            "type=image,dest=x",
+        ] {
             assert!(parse_output(wrong).unwrap_err().to_string().starts_with(&format!("--output {wrong}: ")));
         }
     }

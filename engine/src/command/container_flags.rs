@@ -14,6 +14,7 @@ use crate::container::{
 };
 use crate::error::{Context, Error, Result};
 use crate::order::Collect;
+use crate::output::write_output;
 use crate::store::{ImageRecord, Store};
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
@@ -185,7 +186,7 @@ impl Wanted {
         say_if_squashed(store);
         let own = create(store, source, name, options, lifetime, start)?;
         if let Some(file) = id_file {
-            std::fs::write(&file, &own.record.id).context(|| format!("--cidfile {}", file.display()))?;
+            write_output("--cidfile ", &file, |out| Ok(out.write_all(own.record.id.as_bytes())?))?;
         }
         Ok(own)
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::output::write_output;
 use super::stdout::print_bytes;
 use super::{Arguments, Command, Flag, Global};
 use crate::container::{
@@ -11,6 +10,7 @@ use crate::container::{
 use crate::error::{Error, Kind, Result};
 use crate::layer::{ChangeKind, Rights};
 use crate::message;
+use crate::output::write_output;
 use crate::store::ContainerFolder;
 
 pub const CP: Command = Command {
@@ -100,7 +100,7 @@ fn export(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let exported = match arguments.value("output") {
-        Some(path) => write_output(Path::new(path), |file| export_files(&store, &folder, file)),
+        Some(path) => write_output("--output ", Path::new(path), |file| export_files(&store, &folder, file)),
         None if rustix::termios::isatty(rustix::stdio::stdout()) => {
             Err(Error::invalid("export: stdout is a terminal: say --output FILE, or send it elsewhere"))
         }

@@ -43,7 +43,6 @@ mod mount_flags;
 mod network;
 mod network_inspect;
 mod network_list;
-mod output;
 mod paths;
 mod progress;
 mod project;

@@ -5,7 +5,6 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::commit::CHANGE;
-use super::output::write_output;
 use super::paths::refuse_path;
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print};
@@ -14,6 +13,7 @@ use crate::container::change_execution;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Execution, Platform};
+use crate::output::write_output;
 use crate::reference::Reference;
 use crate::registry::{download_trusted, is_url};
 
@@ -83,7 +83,7 @@ fn run_save(global: &Global, arguments: &Arguments) -> Result<u8> {
             let mut stdout = std::io::stdout().lock();
             save(&store, &records, &mut stdout).and_then(|()| Ok(stdout.flush()?))?;
         }
-        Some(path) => write_output(path, |file| save(&store, &records, file))?,
+        Some(path) => write_output("--output ", path, |file| save(&store, &records, file))?,
     }
     records.iter().for_each(|record| store.events().note_image(record, "save"));
     Ok(0)

@@ -324,7 +324,45 @@ fn what_came_out_is_told_in_files() {
     assert_eq!(manifest["annotations"], serde_json::json!({"a.b": "c=d"}));
     assert!(!manifest.to_string().contains("vnd.docker"), "{manifest}");
     room.call(&["save", "-o", "made.tar", "made:1"]).ok();
-    room.call(&["build", "--annotation", "index:a=b", "context"]).fails(125, "an image is one manifest");
+    for kind in ["index", "manifest[linux/amd64]", "nonesuch"] {
+        room.call(&["build", "--annotation", &format!("{kind}:a=b"), "context"])
+            .fails(125, "an image is one manifest");
+    }
+    for wrong in ["=b", "a c=b", "manifest:=b"] {
+        room.call(&["build", "--annotation", wrong, "context"]).fails(125, "must be NAME=VALUE");
+    }
     room.call(&["build", "--push", "context"]).fails(125, "a name is needed for it");
     room.call(&["build", "--push", "-o", "out", "-t", "x", "context"]).fails(125, "no image comes out");
+}
+
+#[test]
+fn files_of_a_build_are_whole_and_of_that_build() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let id = room.folder.join("id");
+    let flags = ["--iidfile", "id", "--metadata-file", "told.json"];
+    build(&room, &flags, "FROM base:1\nRUN echo >/x\n").exits(0);
+    assert!(id.exists());
+    build(&room, &flags, "FROM base:1\nRUN false\n").exits(1);
+    assert!(!id.exists(), "the id of the build before");
+    // Without an image there is nothing to tell.
+    build(&room, &["--metadata-file", "told.json", "-o", "out"], "FROM base:1\nRUN echo >/x\n").exits(0);
+    assert_eq!(fs::read_to_string(room.folder.join("told.json")).expect("file"), "{}");
+    build(&room, &["--iidfile", "id", "-o", "out"], "FROM base:1\n").fails(125, "no image comes out");
+    // What a full disk does not take is not left half.
+    let full = room.folder.join("full");
+    fs::create_dir(&full).expect("folder");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "tmpfs"]).arg(&full).status();
+    assert!(mount.expect("mount").success());
+    fs::write(full.join("all"), [0; 4096]).expect("file");
+    for flags in [
+        ["--iidfile", "full/file"],
+        ["--metadata-file", "full/file"],
+        ["-o", "type=tar,dest=full/file"],
+        ["-o", "type=oci,dest=full/file"],
+    ] {
+        build(&room, &flags, "FROM base:1\nRUN echo >/x\n").fails_with(1, "no space left on device");
+        assert_eq!(fs::read_dir(&full).expect("folder").count(), 1, "{flags:?}");
+    }
+    assert!(Command::new("umount").arg(&full).status().expect("umount").success());
 }

@@ -1,4 +1,4 @@
-//! `--output FILE`: a file that has its name when it is complete. Whoever is killed before leaves nothing under it.
+//! Files that a command writes for its caller: each has its name when it is complete. Whoever is killed before leaves nothing under it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,12 +10,12 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 
-/// Writes a file with what `write` gives it. What is no plain file, as a pipe or /dev/null, is written to as it is.
+/// Writes a file with what `write` gives it; errors begin with `flag`, if it has one, and the path. What is no plain file, as a pipe or /dev/null, is written to as it is.
 ///
 /// # Errors
 /// `write` failed, or the disk did not take it; a file that was there before is as it was.
-pub fn write_output(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let named = || format!("--output {}", path.display());
+pub fn write_output(flag: &str, path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let named = || format!("{flag}{}", path.display());
     match std::fs::metadata(path) {
         Ok(status) if status.is_dir() => {
             Err(Error::invalid(format!("{}: it is a folder: name a file in it", named())))
