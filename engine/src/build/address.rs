@@ -89,6 +89,25 @@ impl GitAddress {
         }
     }
 
+    /// How addresses on its host begin, with name and password and as they are shown; `None` if that is the same. What is shown reaches
+    /// the host by a setting of git, so that nothing that stays has the password.
+    pub fn credential(&self) -> Option<(String, String)> {
+        let begin = |text: &str| {
+            let (scheme, rest) = text.split_once("://")?;
+            Some(format!("{scheme}://{}/", rest.split('/').next()?))
+        };
+        let (own, shown) = (begin(&self.remote)?, begin(&self.shown())?);
+        (own != shown).then_some((own, shown))
+    }
+
+    /// A text of git's without name and password.
+    pub fn redacted(&self, text: &str) -> String {
+        match self.credential() {
+            Some((own, shown)) => text.replace(own.trim_end_matches('/'), shown.trim_end_matches('/')),
+            None => text.to_string(),
+        }
+    }
+
     /// `https://host/`: what a header is for.
     pub fn scope(&self) -> Option<String> {
         let (scheme, rest) =
@@ -139,5 +158,8 @@ mod tests {
         );
         let of_ssh = GitAddress::parse("ssh://me:word@h:1/a.git").unwrap();
         assert_eq!(of_ssh.shown(), "ssh://me@h:1/a.git");
+        assert_eq!(of_ssh.credential(), Some(("ssh://me:word@h:1/".into(), "ssh://me@h:1/".into())));
+        assert_eq!(of_ssh.redacted("at ssh://me:word@h:1/b"), "at ssh://me@h:1/b");
+        assert_eq!(GitAddress::parse("https://h/a.git").unwrap().credential(), None);
     }
 }

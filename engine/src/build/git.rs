@@ -25,6 +25,24 @@ const PROTOCOLS: &str = "https:http:ssh:git";
 const TOKEN: &str = "GIT_AUTH_TOKEN";
 const HEADER: &str = "GIT_AUTH_HEADER";
 
+/// Variables that mean another repository, as in its hooks.
+const OF_ANOTHER: [&str; 14] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
 /// How often it is looked whether git has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -79,11 +97,7 @@ impl Git<'_> {
             return Err(Error::corrupt(format!("{}: its commit is {found}, and not {wanted}", named())));
         }
         match kept {
-            GitFolder::Kept if address.folder().is_empty() => {
-                name_reference(address, to, &run)?;
-                // Name and password are nobody's to know.
-                run(&["remote", "set-url", "origin", &address.shown()]).map(drop)
-            }
+            GitFolder::Kept if address.folder().is_empty() => name_reference(address, to, &run),
             _ => remove_git(to).context(named),
         }
     }
@@ -91,7 +105,7 @@ impl Git<'_> {
     /// The files of a reference, and which commit that is.
     fn check_out(&self, address: &GitAddress, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<String> {
         run(&["init", "--quiet", "--template=", "."])?;
-        run(&["remote", "add", "origin", address.remote()])?;
+        run(&["remote", "add", "origin", &address.shown()])?;
         let reference = if address.reference().is_empty() { "HEAD" } else { address.reference() };
         match run(&["fetch", "--quiet", "--depth=1", "--no-tags", "origin", reference]) {
             // Some servers give nothing by its digest alone.
@@ -125,8 +139,14 @@ impl Git<'_> {
         if let (Some(scope), Some(header)) = (address.scope(), self.header(address)?) {
             settings.push((format!("http.{scope}.extraheader"), format!("Authorization: {header}")));
         }
-        set("GIT_CONFIG_COUNT", &settings.len().to_string());
-        for (number, (name, value)) in settings.iter().enumerate() {
+        if let Some((own, shown)) = address.credential() {
+            settings.push((format!("url.{own}.insteadOf"), shown));
+        }
+        // The caller may have settings there himself.
+        let own = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok());
+        let begin: usize = own.filter(|_| self.options.git == GitIdentity::Caller).unwrap_or(0);
+        set("GIT_CONFIG_COUNT", &begin.saturating_add(settings.len()).to_string());
+        for (number, (name, value)) in (begin..).zip(&settings) {
             set(&format!("GIT_CONFIG_KEY_{number}"), name);
             set(&format!("GIT_CONFIG_VALUE_{number}"), value);
         }
@@ -201,8 +221,7 @@ impl Git<'_> {
                 ["PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy"];
             command.envs(passed.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
         }
-        // Those that point to another repository, as in a hook.
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
+        for name in OF_ANOTHER {
             command.env_remove(name);
         }
         let group = ProcessGroup::begin()?;
@@ -213,7 +232,7 @@ impl Git<'_> {
         let (status, said, wrote) = std::thread::scope(|scope| {
             let tell = move |piece: &[u8]| {
                 let said = String::from_utf8_lossy(piece);
-                vertex.output(Stream::Stderr, said.replace(address.remote(), &address.shown()).as_bytes());
+                vertex.output(Stream::Stderr, address.redacted(&said).as_bytes());
             };
             let said = spawn(scope, move || collect(stderr, tell))?;
             let wrote = spawn(scope, move || collect(stdout, |_| {}))?;
@@ -230,9 +249,7 @@ impl Git<'_> {
             _ => {
                 let last = said.lines().rev().find(|line| line.contains("fatal:") || line.contains("error:"));
                 let what = last.unwrap_or_else(|| said.lines().last().unwrap_or("it says nothing")).trim();
-                // Name and password are nobody's to know.
-                let what = what.replace(address.remote(), &address.shown());
-                Err(Error::invalid(format!("git {}: {what}", arguments[0])))
+                Err(Error::invalid(format!("git {}: {}", arguments[0], address.redacted(what))))
             }
         }
     }

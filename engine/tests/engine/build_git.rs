@@ -1,6 +1,7 @@
 //! build: repositories of git, as contexts and of ADD.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -208,4 +209,109 @@ fn git_ends_with_a_build_that_is_killed() {
         let layers = fs::read_dir(room.data().join("layers")).expect("layers").flatten();
         assert_eq!(layers.filter(|layer| layer.file_name().as_encoded_bytes()[0] == b'.').count(), 0);
     }
+}
+
+/// Serves everything below a folder by HTTP, to whoever gives `user:secret`.
+fn serve_http(folder: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address").to_string();
+    let folder = folder.to_path_buf();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let folder = folder.clone();
+            std::thread::spawn(move || answer(connection, &folder));
+        }
+    });
+    address
+}
+
+/// By git's own program, which speaks as those of a CGI do.
+fn answer(mut connection: TcpStream, folder: &Path) -> Option<()> {
+    let mut reader = BufReader::new(connection.try_clone().ok()?);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_string()),
+        }
+    }
+    let field = |name: &str| {
+        let mut fields = head.iter().filter_map(|line| line.split_once(": "));
+        fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    };
+    if field("Authorization") != "Basic dXNlcjpzZWNyZXQ=" {
+        let refusal = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n";
+        return connection.write_all(refusal.as_bytes()).ok();
+    }
+    let mut words = head.first()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut body = vec![0; field("Content-Length").parse().unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    let mut backend = Command::new("git");
+    backend.arg("http-backend").env("GIT_PROJECT_ROOT", folder).env("GIT_HTTP_EXPORT_ALL", "1");
+    backend.env("REQUEST_METHOD", method).env("PATH_INFO", path).env("QUERY_STRING", query);
+    backend.env("CONTENT_TYPE", field("Content-Type")).env("CONTENT_LENGTH", body.len().to_string());
+    backend.env("HTTP_CONTENT_ENCODING", field("Content-Encoding"));
+    backend.env("GIT_PROTOCOL", field("Git-Protocol")).env("GIT_CONFIG_COUNT", "1");
+    backend.env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+    backend.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = backend.spawn().ok()?;
+    child.stdin.take()?.write_all(&body).ok()?;
+    let said = child.wait_with_output().ok()?.stdout;
+    connection.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n").ok()?;
+    connection.write_all(&said).ok()
+}
+
+#[test]
+fn passwords_of_addresses_are_in_nothing_that_stays() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("repositories");
+    fs::create_dir(&folder).expect("folder");
+    let Some(daemon) = Daemon::start(&folder) else { return };
+    prepare(&room);
+    repository(&folder, &daemon);
+    let outer = folder.join("outer.git");
+    git(&outer, &["config", "-f", ".gitmodules", "submodule.module.url", "../../inner/.git"]);
+    git(&outer, &["commit", "-qam", "third"]);
+    let host = serve_http(&folder);
+    let address = format!("http://user:secret@{host}/outer.git/.git");
+    let kept = ["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"];
+    let told = built(&room, &kept, &address).exits(0).stderr;
+    let line = "ls /x/module /x/.git/config; grep -r secret /x; grep url /x/.git/config";
+    let shown = said(&room, "made", line);
+    assert!(!told.contains("secret") && !shown.contains("secret"), "{told}\n{shown}");
+    assert!(
+        shown.contains(&format!("http://{host}/outer.git/.git\n")) && shown.contains("deep\n"),
+        "{shown}"
+    );
+    let wrong = address.replace("outer", "none");
+    let failed = built(&room, &[], &wrong).exits(1).stderr;
+    assert!(!failed.contains("secret") && failed.contains("none.git"), "{failed}");
+}
+
+#[test]
+fn variables_of_another_repository_are_not_taken_and_settings_are() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("repositories");
+    fs::create_dir(&folder).expect("folder");
+    let Some(daemon) = Daemon::start(&folder) else { return };
+    prepare(&room);
+    repository(&folder, &daemon);
+    let theirs = folder.join("theirs");
+    fs::create_dir(&theirs).expect("folder");
+    git(&theirs, &["init", "-q"]);
+    let count = || git(&theirs, &["count-objects"]);
+    let before = count();
+    let mut build = room.command(&["build", "--network", "none", "git://elsewhere.invalid/outer.git"]);
+    for name in ["GIT_COMMON_DIR", "GIT_DIR", "GIT_QUARANTINE_PATH", "GIT_PREFIX"] {
+        build.env(name, theirs.join(".git"));
+    }
+    build.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", theirs.join(".git/objects"));
+    build.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_VALUE_0", "git://elsewhere.invalid/");
+    build.env("GIT_CONFIG_KEY_0", format!("url.{}/.insteadOf", daemon.address));
+    crate::harness::finish(&mut build).exits(0);
+    assert_eq!(count(), before);
 }
