@@ -58,6 +58,14 @@ fn arguments_and_variables_count() {
     assert_eq!(steps(&room, &[], "FROM base:1\nLABEL a=b\nARG A=1\nRUN echo $A >/out\nCMD x\n").0, 1);
     assert_eq!(steps(&room, &[], "FROM base:1\nENV B=2\nARG A=1\nRUN echo $A >/out\n").0, 0);
     assert_eq!(steps(&room, &[], "FROM base:1\nUSER web\nRUN true\n").0, 0);
+    // What a program sees of its surroundings counts as well.
+    let limit = "FROM base:1\nRUN ulimit -n >/out\n";
+    for number in ["100", "200"] {
+        let flag = format!("nofile={number}");
+        assert_eq!(steps(&room, &["--ulimit", &flag], limit).0, 0, "{flag}");
+        assert_eq!(said(&room, "made", "cat /out"), format!("{number}\n"));
+        assert_eq!(steps(&room, &["--ulimit", &flag], limit).0, 1, "{flag}");
+    }
     assert_eq!(steps(&room, &[], "FROM base:1\nRUN true\n").0, 0);
 }
 

@@ -67,6 +67,12 @@ impl Work<'_> {
         if let Some(name) = &self.options.run.hostname {
             key.add(name);
         }
+        // The program sees them, unlike limits of memory or time.
+        let ulimits = &self.options.run.limits.ulimits;
+        if !ulimits.is_empty() {
+            key.add("ulimits");
+            key.add_value(ulimits);
+        }
     }
 
     pub(super) fn run_step(
