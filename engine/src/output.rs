@@ -33,6 +33,27 @@ pub fn write_output(flag: &str, path: &Path, write: impl FnOnce(&mut dyn Write) 
     }
 }
 
+/// Checks that a file can be written there, before work is done that would be for nothing.
+///
+/// # Errors
+/// It is a folder, or in none.
+pub fn check_output(flag: &str, path: &Path) -> Result<()> {
+    let named = || format!("{flag}{}", path.display());
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(Error::invalid(format!("{}: it is a folder: name a file in it", named())));
+    }
+    match folder_of(path).is_dir() {
+        true => Ok(()),
+        false => {
+            Err(Error::invalid(format!("{}: there is no folder {}", named(), folder_of(path).display())))
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A file without a name, or, where the file system has no such files, with another one.
 struct Partial {
     file: File,
@@ -45,7 +66,7 @@ impl Partial {
         let Some(last) = path.file_name() else {
             return Err(Error::invalid("it is no file's name"));
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         let mut hidden = OsString::from(".");
         hidden.push(last);
         hidden.push(format!(".{}", std::process::id()));

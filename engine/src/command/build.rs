@@ -21,12 +21,13 @@ use crate::build::{
     build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
-use crate::container::{NetworkMode, Options};
+use crate::container::{NetworkMode, Options, check_options};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::order::Collect;
 use crate::output::write_output;
+use crate::output::{check_output, write_output};
 use crate::reference::Reference;
 use crate::registry::Access;
 use crate::store::{ImageRecord, Store};
@@ -119,9 +120,9 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let style = Style::parse(progress)?;
     let style = if arguments.is_set("quiet") { Style::Quiet } else { style };
     let platform = platform(arguments)?;
-    let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
+    let (context, dockerfile) = sources(operand, arguments.text("file")?.filter(|file| !file.is_empty()))?;
     let store = global.store()?;
-    remove_old_id(arguments)?;
+    prepare_files(arguments)?;
     let images = StoreImages {
         store: &store,
         is_asked: platform.is_some(),
@@ -166,9 +167,17 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// A file that the command line names; as with Docker, an empty name is none.
+fn named_file<'a>(arguments: &'a Arguments, flag: &str) -> Option<&'a Path> {
+    arguments.value(flag).filter(|name| !name.is_empty()).map(Path::new)
+}
+
 /// What a script reads after a build that has failed must not be the id of another one.
-fn remove_old_id(arguments: &Arguments) -> Result<()> {
-    let Some(path) = arguments.value("iidfile").map(Path::new) else { return Ok(()) };
+fn prepare_files(arguments: &Arguments) -> Result<()> {
+    for flag in ["iidfile", "metadata-file"] {
+        named_file(arguments, flag).map_or(Ok(()), |path| check_output(&format!("--{flag} "), path))?;
+    }
+    let Some(path) = named_file(arguments, "iidfile") else { return Ok(()) };
     match std::fs::symlink_metadata(path).is_ok_and(|status| status.is_file()) {
         true => std::fs::remove_file(path).context(|| format!("--iidfile {}", path.display())),
         false => Ok(()),
@@ -183,12 +192,12 @@ fn write_files(
     names: &[Reference],
     pushed: Option<Digest>,
 ) -> Result<()> {
-    if let Some(file) = arguments.value("metadata-file") {
-        write_metadata(Path::new(file), store, built, names, pushed)?;
+    if let Some(file) = named_file(arguments, "metadata-file") {
+        write_metadata(file, store, built, names, pushed)?;
     }
-    if let (Some(file), Some(built)) = (arguments.value("iidfile"), built) {
+    if let (Some(file), Some(built)) = (named_file(arguments, "iidfile"), built) {
         let id = built.id.to_string();
-        write_output("--iidfile ", Path::new(file), |out| Ok(out.write_all(id.as_bytes())?))?;
+        write_output("--iidfile ", file, |out| Ok(out.write_all(id.as_bytes())?))?;
     }
     Ok(())
 }
@@ -215,6 +224,10 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
     let mut given = BTreeMap::new();
     for argument in arguments.texts("build-arg")? {
         match argument.split_once('=') {
+            _ if argument.is_empty() || argument.starts_with('=') => {
+                let what = "must be NAME=VALUE, or NAME for box's own variable";
+                return Err(Error::invalid(format!("--build-arg {argument}: {what}")));
+            }
             Some((name, value)) => drop(given.insert(name.to_string(), value.to_string())),
             None => given.extend(std::env::var(&argument).ok().map(|value| (argument.clone(), value))),
         }
@@ -238,7 +251,8 @@ fn options(arguments: &Arguments) -> Result<BuildOptions> {
     };
     let given_hostname = given.get("BUILDKIT_SANDBOX_HOSTNAME").filter(|name| !name.is_empty()).cloned();
     Ok(BuildOptions {
-        target: arguments.text("target")?.map(str::to_string),
+        // Docker: what is empty is not said.
+        target: arguments.text("target")?.filter(|name| !name.is_empty()).map(str::to_string),
         git_folder: git_folder(&given),
         arguments: given,
         labels: labels(arguments)?,
@@ -303,7 +317,7 @@ fn take_outputs(arguments: &Arguments, options: &mut BuildOptions) -> Result<boo
     }
     let has_image = options.outputs.iter().any(|output| matches!(output, Output::Image));
     let has_id = has_image || options.outputs.iter().any(|output| matches!(output, Output::Archive(_)));
-    if arguments.value("iidfile").is_some() && !has_id {
+    if named_file(arguments, "iidfile").is_some() && !has_id {
         return Err(Error::invalid("--iidfile: no image comes out that has an id: leave --output out"));
     }
     match is_pushed {
@@ -329,6 +343,7 @@ fn run_options(arguments: &Arguments) -> Result<Options> {
         },
     };
     options.network.hosts = arguments.texts("add-host")?;
+    check_options(&options)?;
     Ok(options)
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use pillbox::validate::number_list::parse_ranges;
 
+use super::compile::compile_ulimit;
+use super::network::check_host;
 use super::options::{Limits, Mount, MountSource, Options};
 use crate::error::{Error, Result};
 use crate::order;
@@ -23,6 +25,7 @@ const NODES: &str = "/sys/devices/system/node/has_memory";
 pub fn check_options(options: &Options) -> Result<()> {
     check_workdir(options)?;
     check_limits(&options.limits)?;
+    options.network.hosts.iter().try_for_each(|text| check_host(text))?;
     options.sysctls.keys().try_for_each(|name| check_sysctl(name))?;
     options.mounts.iter().try_for_each(check_mount)
 }
@@ -39,7 +42,8 @@ fn check_workdir(options: &Options) -> Result<()> {
 /// # Errors
 /// One has a value that cannot be.
 pub fn check_limits(limits: &Limits) -> Result<()> {
-    let Limits { pids, blkio_weight, oom_score_adj, cpuset_cpus, cpuset_mems, .. } = limits;
+    let Limits { pids, blkio_weight, oom_score_adj, cpuset_cpus, cpuset_mems, ulimits, .. } = limits;
+    ulimits.iter().try_for_each(|text| compile_ulimit(text).map(drop))?;
     for (flag, set, available) in
         [("--cpuset-cpus", cpuset_cpus, PROCESSORS), ("--cpuset-mems", cpuset_mems, NODES)]
     {

@@ -276,11 +276,19 @@ fn with_prefixes(addresses: &[String], record: Option<&NetworkRecord>) -> Result
     addresses.iter().map(one).collect()
 }
 
+/// Checks a name of the command line for /etc/hosts.
+///
+/// # Errors
+/// It is none.
+pub fn check_host(text: &str) -> Result<()> {
+    named_address(text, Some("")).map(drop)
+}
+
 /// `NAME:ADDRESS` or `NAME=ADDRESS`; `host-gateway` is the host, whose address the network has to say.
 fn named_address(text: &str, host: Option<&str>) -> Result<(String, Value)> {
     let split = text.split_once('=').or_else(|| text.split_once(':'));
     let wrong = || Error::invalid(format!("--add-host {text}: must be NAME:ADDRESS"));
-    let (name, address) = split.ok_or_else(wrong)?;
+    let (name, address) = split.filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
     if address == "host-gateway" {
         let none = || Error::invalid(format!("--add-host {text}: only root's networks lead to the host"));
         return Ok((name.to_string(), json!(host.ok_or_else(none)?)));

@@ -345,6 +345,18 @@ fn files_of_a_build_are_whole_and_of_that_build() {
     assert!(id.exists());
     build(&room, &flags, "FROM base:1\nRUN false\n").exits(1);
     assert!(!id.exists(), "the id of the build before");
+    // What would be for nothing is not begun, and what is empty is not said.
+    for (flags, words) in [
+        (["--iidfile", "context"], "it is a folder: name a file in it"),
+        (["--metadata-file", "none/file"], "there is no folder none"),
+        (["--build-arg", "=x"], "must be NAME=VALUE"),
+        (["--ulimit", "x"], "--ulimit x: must be NAME=SOFT"),
+        (["--add-host", "x"], "--add-host x: must be NAME:ADDRESS"),
+    ] {
+        room.call(&[&["build"], &flags[..], &["context"]].concat()).fails(125, words);
+    }
+    let empty = ["--target", "", "--file", "", "--iidfile", "", "--metadata-file", ""];
+    build(&room, &empty, "FROM base:1\n").exits(0);
     // Without an image there is nothing to tell.
     build(&room, &["--metadata-file", "told.json", "-o", "out"], "FROM base:1\nRUN echo >/x\n").exits(0);
     assert_eq!(fs::read_to_string(room.folder.join("told.json")).expect("file"), "{}");

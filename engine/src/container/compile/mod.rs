@@ -8,7 +8,7 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
-pub use process::arguments;
+pub use process::{arguments, compile_ulimit};
 pub use resources::limits;
 use serde_json::{Map, Value, json};
 

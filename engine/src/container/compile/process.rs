@@ -67,7 +67,8 @@ pub fn compile(
         process["apparmorProfile"] = json!(profile);
     }
     if !options.limits.ulimits.is_empty() {
-        process["rlimits"] = options.limits.ulimits.iter().map(|text| limit(text)).collect::<Result<_>>()?;
+        process["rlimits"] =
+            options.limits.ulimits.iter().map(|text| compile_ulimit(text)).collect::<Result<_>>()?;
     }
     Ok(process)
 }
@@ -127,7 +128,10 @@ fn working_folder(image: &Execution, options: &Options) -> Result<String> {
 }
 
 /// `nofile=1024:2048`; -1 is no limit.
-fn limit(text: &str) -> Result<Value> {
+///
+/// # Errors
+/// It is none.
+pub fn compile_ulimit(text: &str) -> Result<Value> {
     let wrong = || {
         Error::invalid(format!("--ulimit {text}: must be NAME=SOFT or NAME=SOFT:HARD, as nofile=1024:2048"))
     };
