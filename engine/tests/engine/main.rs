@@ -12,6 +12,7 @@ mod build_context;
 mod build_git;
 mod build_limits;
 mod buildkit;
+mod compose;
 mod detached;
 mod distribution;
 mod docker;
