@@ -1,4 +1,4 @@
-//! Which handler a request is for. A star stands for one part of the path, two stars for one or more.
+//! Which handler a request is for. A star stands for one part of the path, two stars for one or more; as a method, for any.
 
 use super::daemon::Daemon;
 use super::exchange::{API_VERSION, API_VERSION_MIN, Exchange, Reply};
@@ -78,25 +78,31 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("POST", "/session", build::session),
     ("GET", "/metrics", metrics::metrics),
     ("GET", "/plugins", swarm::no_plugins),
-    ("GET", "/plugins/*/json", swarm::no_plugin),
-    ("GET", "/swarm", swarm::refuse),
-    ("GET", "/swarm/unlockkey", swarm::refuse),
-    ("POST", "/swarm/init", swarm::refuse),
-    ("POST", "/swarm/join", swarm::refuse),
+    ("GET", "/plugins/privileges", swarm::no_plugins_here),
+    ("POST", "/plugins/pull", swarm::no_plugins_here),
+    ("POST", "/plugins/create", swarm::no_plugins_here),
+    ("*", "/plugins/**/json", swarm::no_plugin),
+    ("POST", "/plugins/**/*", swarm::no_plugin),
+    ("DELETE", "/plugins/**", swarm::no_plugin),
+    ("*", "/containers/*/checkpoints", swarm::no_checkpoints),
+    ("*", "/containers/*/checkpoints/*", swarm::no_checkpoints),
+    ("POST", "/swarm/init", swarm::no_swarms_here),
+    ("POST", "/swarm/join", swarm::no_swarms_here),
     ("POST", "/swarm/leave", swarm::not_part),
-    ("GET", "/nodes", swarm::refuse),
-    ("GET", "/nodes/*", swarm::refuse),
-    ("GET", "/services", swarm::refuse),
-    ("POST", "/services/create", swarm::refuse),
-    ("GET", "/services/*", swarm::refuse),
-    ("GET", "/tasks", swarm::refuse),
-    ("GET", "/tasks/*", swarm::refuse),
-    ("GET", "/secrets", swarm::refuse),
-    ("POST", "/secrets/create", swarm::refuse),
-    ("GET", "/secrets/*", swarm::refuse),
-    ("GET", "/configs", swarm::refuse),
-    ("POST", "/configs/create", swarm::refuse),
-    ("GET", "/configs/*", swarm::refuse),
+    ("POST", "/swarm/unlock", swarm::not_part),
+    ("PUT", "/volumes/*", swarm::refuse),
+    ("*", "/swarm", swarm::refuse),
+    ("*", "/swarm/*", swarm::refuse),
+    ("*", "/nodes", swarm::refuse),
+    ("*", "/nodes/**", swarm::refuse),
+    ("*", "/services", swarm::refuse),
+    ("*", "/services/**", swarm::refuse),
+    ("*", "/tasks", swarm::refuse),
+    ("*", "/tasks/**", swarm::refuse),
+    ("*", "/secrets", swarm::refuse),
+    ("*", "/secrets/**", swarm::refuse),
+    ("*", "/configs", swarm::refuse),
+    ("*", "/configs/**", swarm::refuse),
 ];
 
 /// Answers a request.
@@ -115,7 +121,7 @@ pub fn handle(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 
 fn find(method: &str, path: &str) -> Option<(Handler, Vec<String>)> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    ROUTES.iter().filter(|(known, ..)| *known == method).find_map(|(_, pattern, handler)| {
+    ROUTES.iter().filter(|(known, ..)| [method, "*"].contains(known)).find_map(|(_, pattern, handler)| {
         let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
         Some((*handler, matched(&pattern, &parts)?))
     })
@@ -168,6 +174,7 @@ mod tests {
         assert_eq!(parameters("GET", "/_ping"), Some(vec![]));
         assert_eq!(parameters("GET", "/containers/json"), Some(vec![]));
         assert_eq!(parameters("GET", "/containers/web/json"), Some(vec!["web".to_string()]));
+        assert_eq!(parameters("DELETE", "/services/one"), Some(vec!["one".to_string()]));
         for (method, path) in
             [("PUT", "/_ping"), ("GET", "/containers//json"), ("GET", "/"), ("GET", ""), ("GET", "/_ping/")]
         {

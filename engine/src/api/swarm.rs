@@ -1,4 +1,4 @@
-//! What belongs to swarms, which box has none of.
+//! What box has none of: swarms, plugins, checkpoints.
 
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
@@ -10,6 +10,11 @@ pub fn refuse(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
         503,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
     ))
+}
+
+/// Where Docker's words would lead in a circle.
+pub fn no_swarms_here(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::new(501, "box has no swarms: its containers are on this machine alone"))
 }
 
 /// Of a machine that is part of none.
@@ -25,4 +30,14 @@ pub fn no_plugins(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
 /// One of them.
 pub fn no_plugin(_: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     Err(Fault::missing(format!("plugin {:?} not found", exchange.parameter(0))))
+}
+
+/// Where one would be fetched or made.
+pub fn no_plugins_here(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::new(501, "box has no plugins: volumes, networks and logs are its own"))
+}
+
+/// What a program had in memory is not kept.
+pub fn no_checkpoints(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::new(501, "box has no checkpoints"))
 }

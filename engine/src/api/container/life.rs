@@ -81,8 +81,15 @@ fn start_fault(daemon: &Daemon, record: &ContainerRecord, error: Error) -> Fault
         }
         // The container itself is there.
         Kind::NotFound => Fault::new(500, error.to_string()),
-        _ => error.into(),
+        _ => missing_file(&error).unwrap_or_else(|| error.into()),
     }
+}
+
+/// What the start has not found, as a parameter of the kernel's. From Docker's words clients take a status of 127 for it as well.
+fn missing_file(error: &Error) -> Option<Fault> {
+    let text = error.to_string();
+    let before = text.strip_suffix("no such file or folder")?;
+    Some(Fault::invalid(format!("{before}no such file or directory")))
 }
 
 /// Why a program cannot be executed, with the words by which clients tell 126 from 127.
@@ -132,10 +139,11 @@ pub fn restart(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 /// Sends it a signal.
 pub fn kill(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, record) = named(daemon, exchange)?;
-    let signal = exchange.head.query.text("signal").map(parse_signal).transpose()?.unwrap_or(Signal::KILL);
-    let name = exchange.parameter(0);
+    let doing = format!("cannot kill container: {}", exchange.parameter(0));
+    let signal = exchange.head.query.text("signal").map(parse_signal).transpose();
+    let signal = signal.map_err(|fault| fault.context(&doing))?.unwrap_or(Signal::KILL);
     send(&daemon.store, &folder, signal).map_err(|error| match error.kind() {
-        Kind::Conflict => not_running(&record).context(format!("cannot kill container: {name}")),
+        Kind::Conflict => not_running(&record).context(&doing),
         _ => error.into(),
     })?;
     Ok(Reply::Empty(204))
