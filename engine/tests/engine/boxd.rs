@@ -16,6 +16,8 @@ pub struct Boxd {
     child: Child,
     pub socket: PathBuf,
     pidfile: PathBuf,
+    /// What it writes on stderr.
+    said: PathBuf,
 }
 
 /// What was answered.
@@ -34,13 +36,17 @@ impl Boxd {
     pub fn with(room: &Room, name: &str, flags: &[&str]) -> Boxd {
         let socket = room.folder.join(format!("{name}.sock"));
         let pidfile = room.folder.join(format!("{name}.pid"));
+        // That of one that was killed.
+        let _ = std::fs::remove_file(&pidfile);
         let log = room.folder.join(format!("{name}.log"));
         let host = format!("unix://{}", socket.display());
         let (pid, log) = (pidfile.display().to_string(), log.display().to_string());
         let fixed = ["daemon", "--host", &host, "--pidfile", &pid, "--log", &log];
         let mut command: Command = room.command_within("600", &[&fixed, flags].concat());
-        let child = command.stdout(Stdio::null()).spawn().expect("boxd");
-        let boxd = Boxd { child, socket, pidfile };
+        let said = room.folder.join(format!("{name}.stderr"));
+        let stderr = std::fs::File::create(&said).expect("file");
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().expect("boxd");
+        let boxd = Boxd { child, socket, pidfile, said };
         wait_for("boxd", || UnixStream::connect(&boxd.socket).is_ok() && boxd.pidfile.exists());
         boxd
     }
@@ -140,6 +146,11 @@ impl Drop for Boxd {
         if let Ok(None) = self.child.try_wait() {
             let _ = kill_process(self.pid(), Signal::TERM);
             let _ = self.child.wait();
+        }
+        // A thread that panics answers nobody, and the others go on.
+        let said = std::fs::read_to_string(&self.said).unwrap_or_default();
+        if said.contains("panicked at") && !std::thread::panicking() {
+            panic!("boxd: {said}");
         }
     }
 }

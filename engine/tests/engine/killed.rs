@@ -37,7 +37,7 @@ pub fn bare(room: &Room, arguments: &[&str]) -> Command {
 
 /// Removes what is listed; then nothing is left but what is kept for the next time.
 #[track_caller]
-fn clean_up(room: &Room) {
+pub fn clean_up(room: &Room) {
     let ids = room.call(&["ps", "-a", "-q", "--no-trunc"]).ok();
     for id in ids.lines() {
         // It may say that it waits for a monitor that is about to end.

@@ -1,6 +1,7 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
 mod api;
+mod api_harm;
 mod api_limits;
 mod attached;
 mod boxd;
@@ -30,6 +31,7 @@ mod health;
 mod host;
 mod images;
 mod killed;
+mod listening;
 mod lists;
 mod load;
 mod logs;
