@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::harness::{Output, Room};
+use crate::registry::{Answer, Content, Registry, layer};
 
 /// Imports the root file system, for stages to begin with, and makes a context.
 pub fn prepare(room: &Room) {
@@ -359,4 +360,62 @@ fn the_same_sources_give_the_same_image() {
     assert_eq!(build(&room, &arguments, dockerfile).ok(), first);
     let times = said(&room, first.trim(), "stat -c %Y /x /d /d/link /d/file /w");
     assert_eq!(times, "1000000000\n".repeat(5));
+}
+
+#[test]
+fn agents_rights_and_the_forms_of_progress() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    // An agent that says nothing: what RUN has of it is a socket.
+    let agent = room.folder.join("agent");
+    let _agent = std::os::unix::net::UnixListener::bind(&agent).expect("a socket");
+    let ssh = "FROM base:1\nRUN --mount=type=ssh [ -S $SSH_AUTH_SOCK ] && echo there >/said\nRUN --mount=type=ssh,id=other,target=/o [ -S /o ] && echo $SSH_AUTH_SOCK >>/said\nRUN [ ! -e /o ] && echo ${SSH_AUTH_SOCK-none} >>/said\n";
+    let given = format!("default={}", agent.display());
+    let other = format!("other={}", agent.display());
+    build(&room, &["-q", "-t", "ssh", "--ssh", &given, "--ssh", &other], ssh).ok();
+    assert_eq!(said(&room, "ssh", "cat /said"), "there\n/o\nnone\n");
+    build(&room, &["-q"], "FROM base:1\nRUN --mount=type=ssh,required true\n").fails_with(1, "ssh");
+    // What a step must be allowed.
+    let rights = "FROM base:1\nRUN --security=insecure grep CapEff /proc/self/status >/said\nRUN --network=host ls /sys/class/net >>/said\n";
+    let allowed = ["-q", "-t", "rights", "--allow", "security.insecure", "--allow", "network.host"];
+    build(&room, &allowed, rights).ok();
+    let found = said(&room, "rights", "cat /said");
+    let all = u64::from_str_radix(found.split_whitespace().nth(1).expect("rights"), 16).expect("a number");
+    assert!(all & 1 << 21 != 0 && found.contains("lo"), "SYS_ADMIN and the host's interfaces: {found}");
+    let json = build(&room, &["--progress", "rawjson"], "FROM base:1\nRUN echo words\n").exits(0).stderr;
+    let documents: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(documents.iter().all(|document| document["vertex"].is_number()), "{json}");
+    let is_run = |document: &serde_json::Value| {
+        document["name"].as_str().is_some_and(|name| name.contains("RUN echo words"))
+    };
+    let step = &documents.iter().find(|document| is_run(document)).expect("the step")["vertex"];
+    let ends = |document: &&serde_json::Value| document["vertex"] == *step && document["status"] == "done";
+    assert_eq!(documents.iter().filter(ends).count(), 1, "{json}");
+    assert_eq!(build(&room, &["--progress", "quiet"], "FROM base:1\n").exits(0).stderr, "");
+}
+
+/// Base images are pulled for a platform, and asked for again only if that is said.
+#[test]
+fn base_images_come_from_registries() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let mut content = Content::default();
+    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    content.image("1", arch, &[layer(&room.tar("image.tar"))]);
+    let registry = Registry::start(content, |_| Answer::Usual);
+    let dockerfile = format!("FROM {}/a:1\nRUN true\n", registry.host);
+    let requests = |flags: &[&str]| {
+        let before = registry.requests("").len();
+        build(&room, flags, &dockerfile).exits(0);
+        registry.requests("").len() - before
+    };
+    assert!(requests(&["--platform", &format!("linux/{arch}")]) > 0);
+    assert_eq!(requests(&[]), 0);
+    assert!(requests(&["--pull"]) > 0);
+    let other = build(&room, &["--platform", "linux/riscv64"], &dockerfile).exits(1).stderr;
+    assert!(other.contains("linux/riscv64") && other.contains("Dockerfile:1"), "{other}");
+    build(&room, &["--platform", "nonsense/"], &dockerfile).fails(125, "--platform nonsense/: ");
 }
