@@ -26,7 +26,6 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::order::Collect;
-use crate::output::write_output;
 use crate::output::{check_output, write_output};
 use crate::reference::Reference;
 use crate::registry::Access;

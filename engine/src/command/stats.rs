@@ -11,8 +11,7 @@ use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
-use crate::order;
-use crate::order::Collect;
+use crate::order::{self, Collect};
 use crate::store::{ContainerFolder, Store};
 
 pub const COMMAND: Command = Command {

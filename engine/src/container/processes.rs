@@ -6,8 +6,7 @@ use rustix::param::{clock_ticks_per_second, page_size};
 
 use super::status::{open_running, unless_ended};
 use crate::error::{Context, Result};
-use crate::order;
-use crate::order::Collect;
+use crate::order::{self, Collect};
 use crate::store::{ContainerFolder, Store};
 
 /// A process, as the host sees it.

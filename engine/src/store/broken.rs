@@ -12,8 +12,8 @@ use super::image::file_name;
 use super::whole::read_own;
 use super::{ImageRecord, Store, VolumeRecord, fresh_name, names_in, write_whole};
 use crate::error::{Context, Error, Result};
-use crate::order;
 use crate::file;
+use crate::order;
 use crate::thread::by_shares;
 use crate::time::Moment;
 

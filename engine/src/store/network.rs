@@ -11,8 +11,8 @@ use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{may_be_name, names_in, read_whole, write_whole};
 use crate::error::{Context, Error, Result};
-use crate::order;
 use crate::file;
+use crate::order;
 use crate::time::Moment;
 
 /// How containers are connected.

@@ -19,8 +19,7 @@ use crate::container::{
 };
 use crate::error::Context;
 use crate::image::ImageId;
-use crate::order;
-use crate::order::Collect;
+use crate::order::{self, Collect};
 use crate::store::{ContainerFolder, ImageRecord, NetworkRecord, NetworkRecords, Store};
 use crate::thread::by_shares;
 use crate::time::Moment;

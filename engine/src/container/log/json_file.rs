@@ -13,9 +13,8 @@ use super::record::Stream;
 use super::tag::LogSubject;
 use super::write::LogBounds;
 use crate::error::{Context, Result};
-use crate::order;
-use crate::order::Collect;
 use crate::file;
+use crate::order::{self, Collect};
 use crate::time::{Moment, parse_rfc3339, rfc3339};
 
 /// The numbers of files that stay for readers are below this one, and above all others.

@@ -9,8 +9,8 @@ use super::reading::unneeded;
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
 use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
-use crate::order;
 use crate::file;
+use crate::order;
 use crate::time::Moment;
 
 /// How much is kept.
