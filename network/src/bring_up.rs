@@ -144,6 +144,15 @@ fn check_same(network: &Network, wanted: &NetworkRequest) -> Result<()> {
     if let Some(range) = missing.filter(|_| gateway.is_none()) {
         return differs("its subnet", &subnets(network), &range.subnet.to_string());
     }
+    let other = |range: &Range| {
+        let known = network.ranges.iter().find(|known| known.subnet == range.subnet)?;
+        let (has, asked) = (known.gateway?, range.gateway?);
+        (has != asked).then(|| (has.0.to_string(), asked.0.to_string()))
+    };
+    // A CNI configuration says it again for each container.
+    if let Some((has, asked)) = ranges.iter().find_map(other).filter(|_| gateway.is_none()) {
+        return differs("its gateway", &has, &asked);
+    }
     for (what, has, asked) in [
         ("masquerade", network.masquerade, masquerade),
         ("isolated", network.isolated, isolated),

@@ -288,6 +288,8 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
     let id = random_id()?;
     let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
     for (name, value) in &body.options {
+    let gateways =
+        body.ipam.config.iter().map(|config| config.gateway.clone()).filter(|gateway| !gateway.is_empty());
         let wrong = || Fault::invalid(format!("Options.{name}: {value}: must be a number of bytes"));
         match name.as_str() {
             "com.docker.network.bridge.name" if driver == NetworkDriver::Bridge => link.clone_from(value),
@@ -308,12 +310,13 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
         reserved: reserved.collect_map(),
         internal: body.internal,
         mtu,
+        gateways: gateways.collect(),
         labels: body.labels,
         ..NetworkRecord::new(body.name, link, driver)
     })
 }
 
-/// A subnet whose gateway is its first address, as all of box's are.
+/// A subnet, if one is named.
 fn subnet(config: &IpamConfig) -> Outcome<Option<String>> {
     let IpamConfig { subnet, gateway, ip_range: _, auxiliary_addresses: _ } = config;
     if subnet.is_empty() {
@@ -322,14 +325,9 @@ fn subnet(config: &IpamConfig) -> Outcome<Option<String>> {
             false => Err(Fault::invalid(format!("IPAM.Config.Gateway: {gateway}: Subnet is missing"))),
         };
     }
-    let parsed = Cidr::parse(subnet)
-        .ok_or_else(|| Fault::invalid(format!("invalid subnet {subnet}: must be as 10.89.0.0/24")))?;
-    let first = parsed.network().hosts().0.to_string();
-    match gateway.is_empty() || *gateway == first {
-        true => Ok(Some(subnet.clone())),
-        false => {
-            Err(Fault::invalid(format!("IPAM.Config.Gateway: {gateway}: must be the first address, {first}")))
-        }
+    match Cidr::parse(subnet) {
+        Some(_) => Ok(Some(subnet.clone())),
+        None => Err(Fault::invalid(format!("invalid subnet {subnet}: must be as 10.89.0.0/24"))),
     }
 }
 

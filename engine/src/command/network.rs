@@ -13,7 +13,7 @@ use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
 use crate::container::{
     Connection, ContainerRecord, NetworkFacts, NetworkMode, Rootless, Status, check_network_name,
-    check_ranges, choose_subnets, compile_network,
+    check_ranges, choose_gateways, choose_subnets, compile_network,
 };
 use crate::error::{Error, Kind, Result};
 use crate::order::Collect;
@@ -42,7 +42,7 @@ pub const CREATE: Command = Command {
             long: "gateway",
             short: None,
             value: Some("ADDRESS"),
-            help: "the host's address there: the first of a subnet",
+            help: "the host's address there: otherwise the first that is given",
         },
         Flag {
             long: "ip-range",
@@ -148,7 +148,6 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
     };
     let subnets = arguments.texts("subnet")?;
-    check_gateways(&subnets, &arguments.texts("gateway")?)?;
     if arguments.is_set("ipv6") && !subnets.is_empty() && !subnets.iter().any(|text| text.contains(':')) {
         return Err(Error::invalid(
             "--ipv6: none of its subnets is one: --subnet fd00:…/64, or leave --subnet out",
@@ -179,6 +178,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     let record = NetworkRecord {
         id: id.clone(),
         subnets,
+        gateways: arguments.texts("gateway")?,
         ranges: arguments.texts("ip-range")?,
         reserved: arguments.texts("aux-address")?.iter().map(|text| reserved(text)).try_collect_map()?,
         internal: arguments.is_set("internal"),
@@ -199,28 +199,13 @@ fn reserved(text: &str) -> Result<(String, String)> {
     Ok((name.to_string(), address.to_string()))
 }
 
-/// The host has the first address of each subnet.
-fn check_gateways(subnets: &[String], gateways: &[String]) -> Result<()> {
-    let first = |text: &String| Some(Cidr::parse(text)?.network().hosts().0.to_string());
-    let firsts: Vec<String> = subnets.iter().filter_map(first).collect();
-    match gateways.iter().find(|gateway| !firsts.contains(gateway)) {
-        Some(gateway) if firsts.is_empty() => {
-            Err(Error::invalid(format!("--gateway {gateway}: its subnet is missing: --subnet")))
-        }
-        Some(gateway) => Err(Error::invalid(format!(
-            "--gateway {gateway}: must be the first address of a subnet: {}",
-            firsts.join(", ")
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Makes a network.
 ///
 /// # Errors
 /// It cannot be as it is described; there is one of that name, or with that subnet.
 pub fn make(store: &Store, mut record: NetworkRecord) -> Result<()> {
     choose_subnets(store, &mut record)?;
+    choose_gateways(&mut record);
     let record = &record;
     let name = record.name.as_str();
     check_network_name(name)?;

@@ -112,7 +112,9 @@ pub use start::{Patience, attach_to, end, signal, start_attached, start_detached
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
-pub use subnets::{check_ranges, choose_subnets, existing_networks, expected_subnets, subnet_documents};
+pub use subnets::{
+    check_ranges, choose_gateways, choose_subnets, existing_networks, expected_subnets, subnet_documents,
+};
 pub use summary::Summary;
 pub use sweep::{Swept, sweep};
 pub use timeline::Timeline;

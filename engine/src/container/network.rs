@@ -237,7 +237,8 @@ fn refuse_without_name(aliases: &[String], addresses: &[String]) -> Result<()> {
 
 fn model(record: Option<&NetworkRecord>) -> Value {
     let Some(record) = record else { return json!({"type": "bridge"}) };
-    let NetworkRecord { driver, link, subnets, chosen, ranges, reserved, internal, mtu, .. } = record;
+    let NetworkRecord { driver, link, subnets, chosen, gateways, ranges, reserved, internal, mtu, .. } =
+        record;
     let mut model = match driver {
         NetworkDriver::Bridge => json!({"type": "bridge", "bridge_name": link, "internal": internal}),
         NetworkDriver::Macvlan => json!({"type": "macvlan", "parent": link}),
@@ -246,9 +247,15 @@ fn model(record: Option<&NetworkRecord>) -> Value {
     let reserved: Vec<&String> = reserved.values().collect();
     let is_bridge = *driver == NetworkDriver::Bridge;
     for (member, texts) in [
+    let mut gateways: Vec<&String> = gateways.iter().collect();
+    if !is_bridge && *internal {
+        // Whoever has these addresses is no way out for it.
+        reserved.append(&mut gateways);
+    }
         ("subnets", json!(subnets)),
         ("preferred", json!(if is_bridge && subnets.is_empty() { chosen.as_slice() } else { &[] })),
         ("ranges", json!(ranges)),
+        ("gateways", json!(gateways)),
         ("reserved", json!(reserved)),
     ] {
         if texts != json!([]) {

@@ -122,7 +122,7 @@ impl<'a> NetworkSettings<'a> {
             let link = runtime_name(named.as_ref());
             let interface = interfaces.iter().find(|interface| is_on(interface, &link));
             if connection.network == USUAL {
-                usual = Addresses::of(interface);
+                usual = Addresses::of(interface, None);
                 endpoint = interface.map_or(String::new(), |_| endpoint_id(&record.id, USUAL));
             }
             networks.insert(connection.network.clone(), Endpoint::of(record, connection, named, interface));
@@ -190,6 +190,7 @@ impl Endpoint {
         interface: Option<&Interface>,
     ) -> Endpoint {
         let Connection { network: name, aliases, addresses: asked, mac: _ } = connection;
+        let addresses = Addresses::of(interface, named.as_ref());
         Endpoint {
             asked: Asked::of(&asked),
             links: None,
@@ -199,7 +200,7 @@ impl Endpoint {
             names: if named.is_some() { dns_names(record, &aliases) } else { Vec::new() },
             aliases,
             network: named.map_or_else(|| own_network_id(&name), |named| named.id),
-            addresses: Addresses::of(interface),
+            addresses,
         }
     }
 }
@@ -213,7 +214,7 @@ impl Asked {
 }
 
 impl Addresses {
-    fn of(interface: Option<&Interface>) -> Addresses {
+    fn of(interface: Option<&Interface>, network: Option<&NetworkRecord>) -> Addresses {
         let Some(interface) = interface else { return Addresses::default() };
         let of_family = |wants_six: bool| {
             let mut all = interface.addresses.iter().filter(|address| address.contains(':') == wants_six);
@@ -223,8 +224,8 @@ impl Addresses {
         let (four, prefix) = of_family(false).unwrap_or_default();
         let (six, six_prefix) = of_family(true).unwrap_or_default();
         Addresses {
-            gateway: gateway(&four, prefix).unwrap_or_default(),
-            six_gateway: gateway(&six, six_prefix).unwrap_or_default(),
+            gateway: gateway(&four, prefix, network).unwrap_or_default(),
+            six_gateway: gateway(&six, six_prefix, network).unwrap_or_default(),
             four,
             prefix,
             six,
@@ -248,10 +249,10 @@ fn with_prefix(address: &str, prefix: u8) -> String {
     if address.is_empty() { String::new() } else { format!("{address}/{prefix}") }
 }
 
-/// The first address of a subnet, which is the bridge's.
-fn gateway(address: &str, prefix: u8) -> Option<String> {
+/// The gateway of a subnet: the network's, or else its first address.
+fn gateway(address: &str, prefix: u8, network: Option<&NetworkRecord>) -> Option<String> {
     let subnet = pillbox_network::Cidr::parse(&format!("{address}/{prefix}"))?.network();
-    Some(subnet.hosts().0.to_string())
+    Some(network.map_or(subnet.hosts().0, |network| network.gateway_of(subnet)).to_string())
 }
 
 /// It has none of its own: the same one each time.

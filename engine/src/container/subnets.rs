@@ -61,7 +61,29 @@ pub fn expected_subnets(store: &Store, existing: &[Network]) -> Result<Vec<Strin
     Ok(free.iter().map(|range| range.subnet.to_string()).collect())
 }
 
-/// Makes sure that subnets are some, and that ranges and reserved addresses are within them.
+/// Chooses the gateways that nobody has asked for, where they are not the first addresses of bridges' subnets: a subnet of which only a
+/// part is given has the part's first one, as with Docker, and behind a link of the host's there is somebody else's.
+pub fn choose_gateways(record: &mut NetworkRecord) {
+    let of_subnet = |text: &String| {
+        let subnet = Cidr::parse(text)?;
+        let mut asked = record.gateways.iter().filter_map(|text| text.parse().ok());
+        if asked.any(|gateway: IpAddr| subnet.contains(gateway)) {
+            return None;
+        }
+        let mut ranges = record.ranges.iter().filter_map(|text| Cidr::parse(text));
+        let first = |range: Cidr| range.ip.max(subnet.hosts().0);
+        // A part of one address is a container's.
+        match ranges.find(|range| is_within(*range, subnet) && has_room(*range, subnet, first(*range))) {
+            Some(range) => Some(first(range).to_string()),
+            None if record.driver != NetworkDriver::Bridge => Some(subnet.hosts().0.to_string()),
+            None => None,
+        }
+    };
+    let chosen: Vec<String> = record.subnets.iter().filter_map(of_subnet).collect();
+    record.gateways.extend(chosen);
+}
+
+/// Makes sure that subnets are some, and that gateways, ranges and reserved addresses are within them.
 ///
 /// # Errors
 /// One is not; it is named by its flag.
@@ -74,6 +96,7 @@ pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
         Some(subnet) => Ok(subnet),
     };
     let subnets: Vec<Cidr> = record.subnets.iter().map(parse).collect::<Result<_>>()?;
+    check_gateways(record, &subnets)?;
     let mut having: Vec<Cidr> = Vec::new();
     for text in &record.ranges {
         let wrong = |why: &str| Error::invalid(format!("--ip-range {text}: {why}"));
@@ -81,7 +104,7 @@ pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
         let range = range.ok_or_else(|| wrong("must be as 10.89.0.128/25"))?;
         let subnet = subnets.iter().find(|subnet| is_within(range, **subnet));
         let subnet = subnet.ok_or_else(|| wrong("must be in a subnet: --subnet"))?;
-        if !has_room(range, *subnet) {
+        if !has_room(range, *subnet, record.gateway_of(*subnet)) {
             return Err(wrong("it has no address for a container"));
         }
         if having.contains(subnet) {
@@ -90,21 +113,40 @@ pub fn check_ranges(record: &NetworkRecord) -> Result<()> {
         having.push(*subnet);
     }
     for (name, text) in &record.reserved {
+        let wrong = |why: &str| Error::invalid(format!("--aux-address {name}={text}: {why}"));
         let address = text.parse::<IpAddr>().ok();
-        if !address.is_some_and(|address| subnets.iter().any(|subnet| subnet.is_for_hosts(address))) {
-            return Err(Error::invalid(format!(
-                "--aux-address {name}={text}: must be an address in a subnet: --subnet"
-            )));
+        let subnet = |address: &IpAddr| subnets.iter().find(|subnet| subnet.is_for_hosts(*address)).copied();
+        let (address, subnet) = address
+            .and_then(|address| Some((address, subnet(&address)?)))
+            .ok_or_else(|| wrong("must be an address in a subnet: --subnet"))?;
+        if record.gateway_of(subnet) == address {
+            return Err(wrong("it is the gateway's: --gateway chooses another one"));
         }
     }
     Ok(())
 }
 
+/// Each subnet has one at the most.
+fn check_gateways(record: &NetworkRecord, subnets: &[Cidr]) -> Result<()> {
+    let mut having: Vec<Cidr> = Vec::new();
+    for text in &record.gateways {
+        let wrong = |why: &str| Error::invalid(format!("--gateway {text}: {why}"));
+        let gateway: IpAddr = text.parse().map_err(|_| wrong("must be an IP address"))?;
+        let subnet = subnets.iter().find(|subnet| subnet.is_for_hosts(gateway));
+        let subnet = subnet.ok_or_else(|| wrong("must be an address for hosts in a subnet: --subnet"))?;
+        if having.contains(subnet) {
+            return Err(wrong(&format!("{subnet} has a gateway already")));
+        }
+        having.push(*subnet);
+    }
+    Ok(())
+}
+
 /// Whether a range has more than what no container can have: the subnet's own address, that of everybody, and its gateway's.
-fn has_room(range: Cidr, subnet: Cidr) -> bool {
-    let can_be_had = |ip: IpAddr| subnet.is_for_hosts(ip) && ip != subnet.hosts().0;
-    // The first and the last one, or those between them, of which one is free in any case.
+fn has_room(range: Cidr, subnet: Cidr, gateway: IpAddr) -> bool {
+    let can_be_had = |ip: IpAddr| subnet.is_for_hosts(ip) && ip != gateway;
     let (first, last) = (range.ip, range.last());
+    // If neither the first nor the last one can be had, at least one of those between them can.
     can_be_had(first) || can_be_had(last) || range.hosts() != (first, last)
 }
 
@@ -118,8 +160,8 @@ pub fn subnet_documents(record: &NetworkRecord, existing: &[Network]) -> Vec<Val
     let gateways = match existing.iter().find(|network| network.name == name) {
         Some(network) => network.gateways(),
         None => {
-            let first = |subnet: Cidr| Cidr { ip: subnet.hosts().0, ..subnet };
-            record.parsed_subnets().into_iter().map(first).collect()
+            let gateway = |subnet: Cidr| Cidr { ip: record.gateway_of(subnet), ..subnet };
+            record.parsed_subnets().into_iter().map(gateway).collect()
         }
     };
     gateways.into_iter().map(|gateway| document(record, gateway)).collect()
@@ -189,6 +231,40 @@ mod tests {
             let error = check_ranges(&record(&[subnet], &[], &[])).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn gateways_are_chosen_where_they_are_not_the_first() {
+        let chosen = |driver, ranges: &[&str], gateways: &[&str]| {
+            let mut known = record(&["10.9.0.0/24", "fd00::/64"], ranges, &[]);
+            known.driver = driver;
+            known.gateways = gateways.iter().map(|text| text.to_string()).collect();
+            choose_gateways(&mut known);
+            check_ranges(&known).map(|()| known.gateways).map_err(|error| error.to_string())
+        };
+        let of_bridge =
+            |ranges: &[&str], gateways: &[&str]| chosen(NetworkDriver::Bridge, ranges, gateways).unwrap();
+        assert!(of_bridge(&[], &[]).is_empty());
+        assert_eq!(of_bridge(&["10.9.0.128/25"], &[]), ["10.9.0.128"]);
+        assert_eq!(of_bridge(&["10.9.0.0/25", "fd00::8000/113"], &[]), ["10.9.0.1", "fd00::8000"]);
+        assert_eq!(of_bridge(&["10.9.0.128/25"], &["10.9.0.254"]), ["10.9.0.254"]);
+        assert!(of_bridge(&["10.9.0.9/32"], &[]).is_empty());
+        let over_link = chosen(NetworkDriver::Macvlan, &["10.9.0.128/25"], &["fd00::9"]).unwrap();
+        assert_eq!(over_link, ["fd00::9", "10.9.0.128"]);
+        for (gateways, words) in [
+            (&["10.8.0.1"][..], "--gateway 10.8.0.1: must be an address for hosts in a subnet"),
+            (&["10.9.0.255"], "--gateway 10.9.0.255: must be an address for hosts in a subnet"),
+            (&["10.9.0.1", "10.9.0.2"], "--gateway 10.9.0.2: 10.9.0.0/24 has a gateway already"),
+            (&["x"], "--gateway x: must be an IP address"),
+        ] {
+            let error = chosen(NetworkDriver::Bridge, &[], gateways).unwrap_err();
+            assert!(error.starts_with(words), "{error}");
+        }
+        let taken = check_ranges(&record(&["10.9.0.0/24"], &[], &[("a", "10.9.0.1")])).unwrap_err();
+        assert_eq!(
+            taken.to_string(),
+            "--aux-address a=10.9.0.1: it is the gateway's: --gateway chooses another one"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Networks with names: `networks/NAME.json`. What exists of one on the host is made with its first container.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -44,6 +46,9 @@ pub struct NetworkRecord {
     /// The free ones that it takes if they still are.
     #[serde(default)]
     pub chosen: Vec<String>,
+    /// The gateways of subnets; of those without one it is the first address.
+    #[serde(default)]
+    pub gateways: Vec<String>,
     /// Parts of the subnets, out of which addresses are given; otherwise all are.
     #[serde(default)]
     pub ranges: Vec<String>,
@@ -70,6 +75,7 @@ impl NetworkRecord {
             link,
             subnets: Vec::new(),
             chosen: Vec::new(),
+            gateways: Vec::new(),
             ranges: Vec::new(),
             reserved: BTreeMap::new(),
             internal: false,
@@ -83,6 +89,12 @@ impl NetworkRecord {
     pub fn parsed_subnets(&self) -> Vec<Cidr> {
         let subnets = if self.subnets.is_empty() { &self.chosen } else { &self.subnets };
         subnets.iter().filter_map(|text| Cidr::parse(text)).collect()
+    }
+
+    /// The gateway of one of them, or of the subnet of any other network.
+    pub fn gateway_of(&self, subnet: Cidr) -> IpAddr {
+        let mut chosen = self.gateways.iter().filter_map(|text| text.parse().ok());
+        chosen.find(|gateway| subnet.contains(*gateway)).unwrap_or_else(|| subnet.network().hosts().0)
     }
 
     /// By what the runtime knows it.

@@ -443,23 +443,25 @@ fn addresses_are_given_out_of_a_range() {
         let reserved = ["--aux-address", "router=10.96.0.129", "--aux-address", "printer=10.96.0.9"];
         room.call(&[&["network", "create"], &subnet[..], &reserved, &["part"]].concat()).ok();
         let config = room.call(&["network", "inspect", "-f", "{{json (index .IPAM.Config 0)}}", "part"]).ok();
-        let wanted = r#"{"AuxiliaryAddresses":{"printer":"10.96.0.9","router":"10.96.0.129"},"Gateway":"10.96.0.1","IPRange":"10.96.0.128/30","Subnet":"10.96.0.0/24"}"#;
+        let wanted = r#"{"AuxiliaryAddresses":{"printer":"10.96.0.9","router":"10.96.0.129"},"Gateway":"10.96.0.128","IPRange":"10.96.0.128/30","Subnet":"10.96.0.0/24"}"#;
         assert_eq!(config.trim(), wanted);
         let on = |flags: &[&str], name: &str| {
             let fixed = ["run", "-d", "--network", "part", "--name", name];
             room.call(&[&fixed, flags, &["./rootfs", "sleep", "1000"]].concat())
         };
-        for (name, last) in [("a1", "128"), ("a2", "130"), ("a3", "131")] {
+        for (name, last) in [("a1", "130"), ("a2", "131")] {
             on(&[], name).exits(0);
             let format = "{{(index .NetworkSettings.Networks \"part\").IPAddress}}";
             let address = room.call(&["inspect", "-f", format, name]).ok();
-            assert_eq!(address.trim(), format!("10.96.0.{last}"));
+            assert_eq!(address.trim(), format!("10.96.0.{last} 10.96.0.128"));
+            let routes = room.call(&["exec", name, "ip", "route"]).ok();
+            assert!(routes.starts_with("default via 10.96.0.128 "), "{routes}");
         }
-        on(&[], "a4").fails_with(125, "all 4 addresses from 10.96.0.128 to 10.96.0.131 are taken");
+        on(&[], "a4").fails_with(125, "from 10.96.0.128 to 10.96.0.131 are taken");
         // Whoever asks for one may have any of the subnet, but for those of others.
         on(&["--ip", "10.96.0.77"], "a5").exits(0);
         on(&["--ip", "10.96.0.9"], "a6").fails_with(125, "10.96.0.9 of network");
-        room.call(&["rm", "-f", "a1", "a2", "a3", "a5"]).ok();
+        room.call(&["rm", "-f", "a1", "a2", "a5"]).ok();
         room.call(&["rm", "-f", "a4", "a6"]).exits(0);
         room.call(&["network", "rm", "part"]).ok();
         let create = |flags: &[&str]| room.call(&[&["network", "create"], flags, &["wrong"]].concat());
@@ -496,6 +498,69 @@ fn what_was_chosen_and_is_taken_by_then_is_replaced() {
     assert!(route("add").success());
     room.call(&["run", "--rm", "--network", "free", "./rootfs", "true"]).exits(0);
     let other = subnet();
+#[test]
+fn gateways_are_chosen() {
+    as_root_and_as_a_user(|room| {
+        let subnets = [
+            "--subnet",
+            "10.97.0.0/24",
+            "--gateway",
+            "10.97.0.254",
+            "--subnet",
+            "fd00:97::/64",
+            "--gateway",
+            "fd00:97::9",
+        ];
+        room.call(&[&["network", "create"], &subnets[..], &["chosen"]].concat()).ok();
+        let gateways = ["network", "inspect", "-f", "{{range .IPAM.Config}}{{.Gateway}} {{end}}", "chosen"];
+        assert_eq!(room.call(&gateways).ok(), "10.97.0.254 fd00:97::9 \n");
+        let script = "ip route; ip -6 route; ping -c 1 -w 5 10.97.0.254 && ping -6 -c 1 -w 5 fd00:97::9";
+        let said = room
+            .call(&["run", "--rm", "--network", "chosen", "./rootfs", "sh", "-c", script])
+            .exits(0)
+            .stdout;
+        assert!(said.contains("default via 10.97.0.254 ") && said.contains("src 10.97.0.1 "), "{said}");
+        assert!(said.contains("default via fd00:97::9 "), "{said}");
+        assert_eq!(room.call(&gateways).ok(), "10.97.0.254 fd00:97::9 \n");
+        room.call(&["run", "--rm", "--network", "chosen", "--ip", "10.97.0.254", "./rootfs", "true"])
+            .fails_with(125, "is the gateway's");
+        room.call(&["network", "rm", "chosen"]).ok();
+        room.call(&["network", "create", "--subnet", "10.97.0.0/24", "--gateway", "10.98.0.1", "chosen"])
+            .fails(125, "--gateway 10.98.0.1: must be an address for hosts in a subnet: --subnet");
+        room.assert_gone();
+    });
+}
+
+/// Over a link of the host's somebody else is the gateway: nobody gets his address, and the way out leads to him.
+#[test]
+fn gateways_behind_a_link() {
+    let Some((room, _alone)) = room() else { return };
+    let link = ["link", "add", "lan0", "type", "veth", "peer", "name", "lan1"];
+    assert!(Command::new("ip").args(link).status().expect("ip").success());
+    for name in ["lan0", "lan1"] {
+        assert!(Command::new("ip").args(["link", "set", name, "up"]).status().expect("ip").success());
+    }
+    let routes = |flags: &[&str]| {
+        let fixed = ["network", "create", "--driver", "macvlan", "--opt", "parent=lan0"];
+        room.call(&[&fixed, flags, &["lan"]].concat()).ok();
+        let run = ["run", "--rm", "--network", "lan", "./rootfs", "ip", "route"];
+        let said = room.call(&run).exits(0).stdout;
+        room.call(&["network", "rm", "lan"]).ok();
+        assert!(said.contains("192.168.9.0/24 dev eth0 scope link  src "), "{said}");
+        assert!(!said.contains("src 192.168.9.1 "), "{said}");
+        said.lines()
+            .filter_map(|line| Some(line.strip_prefix("default ")?.trim_end().to_string()))
+            .collect::<Vec<_>>()
+    };
+    let subnet = ["--subnet", "192.168.9.0/24"];
+    assert_eq!(routes(&subnet), ["via 192.168.9.1 dev eth0"]);
+    let chosen = [&subnet[..], &["--gateway", "192.168.9.254"]].concat();
+    assert_eq!(routes(&chosen), ["via 192.168.9.254 dev eth0"]);
+    let internal = [&subnet[..], &["--internal"]].concat();
+    assert!(routes(&internal).is_empty());
+    room.assert_gone();
+}
+
     assert!(other != chosen && other.starts_with("10."), "{other}");
     assert!(route("del").success());
     room.call(&["network", "rm", "free"]).ok();

@@ -59,6 +59,7 @@ object! {
         "mode" => mode: Option<Text<'a>>,
         "subnets" => subnets: List<Cidr>,
         "preferred" => preferred: List<Cidr>,
+        "gateways" => gateways: List<Ip>,
         "ranges" => ranges: List<Cidr>,
         "reserved" => reserved: List<Ip>,
         "mtu" => mtu: Option<u32>,
@@ -176,6 +177,7 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
         mode,
         subnets,
         preferred,
+        gateways,
         ranges,
         reserved,
         mtu,
@@ -189,6 +191,7 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
         ("mode", mode.is_some()),
         ("subnets", !subnets.is_empty()),
         ("preferred", !preferred.is_empty()),
+        ("gateways", !gateways.is_empty()),
         ("ranges", !ranges.is_empty()),
         ("reserved", !reserved.is_empty()),
         ("masquerade", masquerade.is_some()),
@@ -295,6 +298,7 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
         mode,
         subnets,
         preferred,
+        gateways,
         ranges,
         reserved,
         mtu,
@@ -344,7 +348,7 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
         kind,
         link,
         mode: mode.as_ref().map(|mode| mode.to_string()),
-        ranges: parts(whole(subnets, "subnets")?, ranges, reserved)?,
+        ranges: parts(with_gateways(whole(subnets, "subnets")?, gateways)?, ranges, reserved)?,
         preferred: whole(preferred, "preferred")?,
         reserved: reserved.iter().map(|Ip(ip)| *ip).collect(),
         mtu: mtu.map(|mtu| check_mtu("model.mtu", mtu)).transpose()?,
@@ -380,6 +384,22 @@ const fn v6(first: u16, prefix: u8) -> Cidr {
 fn whole(subnets: &[Cidr], member: &str) -> Result<Vec<Range>> {
     let one = |(index, subnet): (usize, &Cidr)| range(&format!("model.{member}[{index}]"), *subnet);
     subnets.iter().enumerate().map(one).collect()
+}
+
+/// The same, with the gateways that are chosen for them.
+fn with_gateways(mut subnets: Vec<Range>, gateways: &[Ip]) -> Result<Vec<Range>> {
+    for (index, gateway) in gateways.iter().enumerate() {
+        let field = format_args!("model.gateways[{index}]: {}", gateway.0);
+        let Some(found) = subnets.iter_mut().find(|known| known.subnet.is_for_hosts(gateway.0)) else {
+            return Err(Error::invalid(format_args!(
+                "{field} is no address for hosts in any of model.subnets"
+            )));
+        };
+        if found.gateway.replace(*gateway).is_some() {
+            return Err(Error::invalid(format_args!("{field}: {} has a gateway already", found.subnet)));
+        }
+    }
+    Ok(subnets)
 }
 
 /// The same, of which addresses are given in these parts alone, and some not at all.

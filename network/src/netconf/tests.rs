@@ -139,6 +139,14 @@ fn what_cannot_be_is_refused_by_its_field() {
             "model.ranges[1]: 10.88.2.0/24: 10.88.0.0/16 has a range already",
         ),
         (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "gateways": ["10.88.255.255"]}}"#,
+            "model.gateways[0]: 10.88.255.255 is no address for hosts in any of model.subnets",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "gateways": ["10.88.0.7", "10.88.0.8"]}}"#,
+            "model.gateways[1]: 10.88.0.8: 10.88.0.0/16 has a gateway already",
+        ),
+        (
             r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16"], "reserved": ["10.88.0.0"]}}"#,
             "model.reserved[0]: 10.88.0.0 is no address for hosts in any of model.subnets",
         ),
@@ -160,9 +168,11 @@ fn what_cannot_be_is_refused_by_its_field() {
 fn subnets_have_ranges() {
     let netconf = parse(
         r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/24", "fd00::/64"], "ranges": ["10.88.0.128/25"],
-            "reserved": ["10.88.0.129"]}, "interfaces": [{}]}"#,
+            "reserved": ["10.88.0.129"], "gateways": ["fd00::7"]}, "interfaces": [{}]}"#,
     );
     let network = &netconf.requests[0].network;
+    let gateways = network.ranges.iter().map(|range| range.gateway.map(|Ip(ip)| ip.to_string()));
+    assert_eq!(gateways.collect::<Vec<_>>(), [None, Some("fd00::7".to_string())]);
     let ends = network.ranges[0].ends();
     assert_eq!(
         (ends.0.to_string(), ends.1.to_string()),

@@ -68,6 +68,9 @@ fn commands() {
             .not("podman", "finds out when it starts"),
         line("p network connect two uu", 0, "").not("podman", "needs aardvark"),
         line("p network disconnect two uu", 0, "").not("podman", "was not connected"),
+        line("p network create --subnet 10.79.6.0/24 --gateway 10.79.6.254 three >/dev/null; p network inspect -f '{{range .IPAM.Config}}{{.Gateway}}{{end}}' three", 0, "10.79.6.254\n")
+            .not("podman", "lists subnets elsewhere"),
+        line("p network rm three >/dev/null; p network create --subnet 10.79.6.0/24 --gateway 10.79.7.1 three >/dev/null 2>&1; test $? != 0", 0, ""),
         refused("p network connect nonesuch uu 2>/dev/null").not("docker", "finds out when it starts"),
         line("p rm $(p ps -a -q) >/dev/null; p network rm one two", 0, "one\ntwo\n"),
         line("p network prune -f >/dev/null; p network ls -q --filter name=two", 0, ""),
