@@ -27,6 +27,10 @@ use crate::time::{Moment, rfc3339};
 /// Networks that are always there, and their drivers.
 const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
+/// The network of those that are to have none, and that of the host.
+const NONE: &str = "none";
+const HOST: &str = "host";
+
 /// The bridge of containers that name no network.
 const DEFAULT_BRIDGE: &str = "pillbox0";
 
@@ -284,12 +288,12 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
     let subnets = body.ipam.config.iter().map(subnet).collect::<Outcome<Vec<_>>>()?;
     let ranges =
         body.ipam.config.iter().map(|config| config.ip_range.clone()).filter(|range| !range.is_empty());
+    let gateways =
+        body.ipam.config.iter().map(|config| config.gateway.clone()).filter(|gateway| !gateway.is_empty());
     let reserved = body.ipam.config.iter().flat_map(|config| config.auxiliary_addresses.clone());
     let id = random_id()?;
     let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
     for (name, value) in &body.options {
-    let gateways =
-        body.ipam.config.iter().map(|config| config.gateway.clone()).filter(|gateway| !gateway.is_empty());
         let wrong = || Fault::invalid(format!("Options.{name}: {value}: must be a number of bytes"));
         match name.as_str() {
             "com.docker.network.bridge.name" if driver == NetworkDriver::Bridge => link.clone_from(value),
@@ -306,11 +310,11 @@ fn record(body: CreateBody) -> Outcome<NetworkRecord> {
     Ok(NetworkRecord {
         id,
         subnets: subnets.into_iter().flatten().collect(),
+        gateways: gateways.collect(),
         ranges: ranges.collect(),
         reserved: reserved.collect_map(),
         internal: body.internal,
         mtu,
-        gateways: gateways.collect(),
         labels: body.labels,
         ..NetworkRecord::new(body.name, link, driver)
     })
@@ -374,7 +378,17 @@ struct ConnectBody {
 
 /// Connects a container to one.
 pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
-    let (name, body): (String, ConnectBody) = (known(daemon, exchange.parameter(0))?, exchange.document()?);
+    let name = match exchange.parameter(0) {
+        NONE => return Err(private_mode()),
+        HOST => {
+            return Err(Fault::new(
+                403,
+                "cannot connect container to host network - container must be created in host network mode",
+            ));
+        }
+        name => known(daemon, name)?,
+    };
+    let body: ConnectBody = exchange.document()?;
     let folder = daemon.container(&body.container)?;
     let wanted = connection(&name, &body.endpoint_config)?;
     let mut warn = |text: &str| daemon.log.write(Level::Info, text);
@@ -383,9 +397,18 @@ pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             let container = &body.container;
             Fault::new(403, format!("endpoint with name {container} already exists in network {name}"))
         }
+        Kind::Conflict if error.to_string().contains("it is to have no network") => private_mode(),
         _ => error.into(),
     })?;
     Ok(Reply::Empty(200))
+}
+
+/// In Docker's words: who is to have no network has no other one.
+fn private_mode() -> Fault {
+    Fault::new(
+        403,
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    )
 }
 
 /// Disconnects a container from one.
@@ -403,13 +426,15 @@ pub fn disconnect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply
     Ok(Reply::Empty(200))
 }
 
-/// The name of a network that containers can be connected to.
+/// The name of a network that containers can be on.
 fn known(daemon: &Daemon, name: &str) -> Outcome<String> {
     match name {
         USUAL => Ok(USUAL.to_string()),
-        "host" | "none" => {
-            Err(Fault::new(403, format!("container cannot be connected to the network {name}")))
-        }
+        HOST => Err(Fault::new(
+            403,
+            "container cannot be disconnected from host network or connected to host network",
+        )),
+        NONE => Ok(NONE.to_string()),
         name => Ok(daemon.network(name)?.name),
     }
 }

@@ -247,7 +247,7 @@ fn check_overlaps(store: &Store, record: &NetworkRecord) -> Result<()> {
 
 fn connect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let network = arguments.operand(0)?.unwrap_or_default();
-    refuse_unconnectable(network)?;
+    refuse_unconnectable(network, &["host", "none"])?;
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
     let connection = Connection {
@@ -261,20 +261,20 @@ fn connect(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn disconnect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let network = arguments.operand(0)?.unwrap_or_default();
-    refuse_unconnectable(network)?;
+    refuse_unconnectable(network, &["host"])?;
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
     let force = arguments.is_set("force");
     crate::container::disconnect(&store, &folder, network, force, &mut say).map(|()| 0)
 }
 
-/// Whose network is the host's, or none, has no other one.
-fn refuse_unconnectable(network: &str) -> Result<()> {
-    match network {
-        "host" | "none" => Err(Error::invalid(format!(
+/// Whose network is the host's, or none, has had it from its beginning.
+fn refuse_unconnectable(network: &str, refused: &[&str]) -> Result<()> {
+    match refused.contains(&network) {
+        true => Err(Error::invalid(format!(
             "network {network}: a container has it from its beginning: box run --network {network}"
         ))),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

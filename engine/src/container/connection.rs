@@ -22,6 +22,9 @@ use super::status::open;
 use crate::error::{Error, Result};
 use crate::store::{ContainerFolder, Store};
 
+/// The network of those that are to have none.
+const NONE: &str = "none";
+
 /// How long a monitor is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,12 @@ pub fn connect(
     let _locks = (lock(folder)?, folder.lock_networks()?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
+    if is_to_have_none(&record) {
+        let name = &record.name;
+        return Err(Error::conflict(format!(
+            "container {name}: it is to have no network: box network disconnect none {name} first"
+        )));
+    }
     let mut wanted = record.options.network.clone();
     let mut connections = wanted.connections();
     if connection.network != USUAL {
@@ -105,7 +114,12 @@ pub fn connect(
     Ok(())
 }
 
-/// Disconnects a container from a network; one that runs at once. With `force` also one that has lost its networks: what cannot be undone
+/// Whether a container was asked for with `--network none`.
+fn is_to_have_none(record: &ContainerRecord) -> bool {
+    record.options.network.mode == NetworkMode::None && !record.options.network.is_disconnected
+}
+
+/// Disconnects a container from a network; one that runs at once. From `none`, too: others can be its networks then. With `force` also one that has lost its networks: what cannot be undone
 /// now is said, and goes with its end.
 ///
 /// # Errors
@@ -120,6 +134,10 @@ pub fn disconnect(
     let _locks = (lock(folder)?, folder.lock_networks()?);
     let mut record = ContainerRecord::of(folder)?;
     check_mode(&record)?;
+    if name == NONE && is_to_have_none(&record) {
+        record.options.network.is_disconnected = true;
+        return record.write(folder);
+    }
     let before = record.options.network.clone();
     // Also from one that is gone meanwhile, by its name.
     let found = if name == USUAL { None } else { Some(store.networks().find(name)) };

@@ -476,6 +476,8 @@ pub struct Network {
     pub mac: Option<String>,
     /// Networks besides that one, in order.
     pub others: Vec<Connection>,
+    /// Whether it is on none because it was disconnected from all: it can be connected again. One that is to have none cannot.
+    pub is_disconnected: bool,
     /// As Docker's `--publish` takes them.
     pub published: Vec<String>,
     /// What it listens at besides the image's: `PORT[-PORT][/PROTOCOL]`.
@@ -534,6 +536,7 @@ impl Network {
         let Connection { network: _, aliases, addresses, mac } = first.unwrap_or_default();
         (self.aliases, self.addresses, self.mac) = (aliases, addresses, mac);
         self.others = connections.collect();
+        self.is_disconnected = self.mode == NetworkMode::None;
     }
 
     /// The names of those networks that have one.

@@ -338,6 +338,18 @@ fn check_a_container_on_several_networks(room: &Room) {
     for wrong in ["host", "none"] {
         room.call(&["network", "connect", wrong, "both"]).fails(125, &format!("network {wrong}"));
     }
+    room.call(&["create", "--name", "alone", "--network", "none", "./rootfs", "sleep", "1000"]).ok();
+    room.call(&["network", "connect", "front", "alone"])
+        .fails(1, "container alone: it is to have no network: box network disconnect none alone first");
+    room.call(&["network", "disconnect", "none", "alone"]).ok();
+    room.call(&["network", "disconnect", "none", "alone"]).fails(1, "is not connected to it");
+    room.call(&["network", "connect", "front", "alone"]).ok();
+    room.call(&["start", "alone"]).ok();
+    finds("alone", "in-front", 0);
+    // Who has lost all networks can have others.
+    room.call(&["network", "disconnect", "front", "alone"]).ok();
+    room.call(&["network", "connect", "front", "alone"]).ok();
+    room.call(&["rm", "-f", "alone"]).ok();
     room.call(&["run", "--rm", "--network", "front", "--network", "host", "./rootfs", "true"])
         .fails(125, "--network host: with it there is no other one");
     room.call(&["run", "--rm", "--network", "front", "--network", "front", "./rootfs", "true"])
@@ -486,19 +498,6 @@ fn addresses_are_given_out_of_a_range() {
 }
 
 #[test]
-fn what_was_chosen_and_is_taken_by_then_is_replaced() {
-    let Some((room, _alone)) = room() else { return };
-    room.call(&["network", "create", "free"]).ok();
-    let subnet =
-        || room.call(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "free"]).ok();
-    let chosen = subnet();
-    let route = |verb: &str| {
-        Command::new("ip").args(["route", verb, chosen.trim(), "dev", "lo"]).status().expect("ip")
-    };
-    assert!(route("add").success());
-    room.call(&["run", "--rm", "--network", "free", "./rootfs", "true"]).exits(0);
-    let other = subnet();
-#[test]
 fn gateways_are_chosen() {
     as_root_and_as_a_user(|room| {
         let subnets = [
@@ -562,6 +561,19 @@ fn gateways_behind_a_link() {
 }
 
     assert!(other != chosen && other.starts_with("10."), "{other}");
+#[test]
+fn what_was_chosen_and_is_taken_by_then_is_replaced() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "free"]).ok();
+    let subnet =
+        || room.call(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "free"]).ok();
+    let chosen = subnet();
+    let route = |verb: &str| {
+        Command::new("ip").args(["route", verb, chosen.trim(), "dev", "lo"]).status().expect("ip")
+    };
+    assert!(route("add").success());
+    room.call(&["run", "--rm", "--network", "free", "./rootfs", "true"]).exits(0);
+    let other = subnet();
     assert!(route("del").success());
     room.call(&["network", "rm", "free"]).ok();
     room.assert_gone();

@@ -68,6 +68,10 @@ fn commands() {
             .not("podman", "finds out when it starts"),
         line("p network connect two uu", 0, "").not("podman", "needs aardvark"),
         line("p network disconnect two uu", 0, "").not("podman", "was not connected"),
+        line("p create --name alone --network none i true >/dev/null; p network connect one alone 2>/dev/null", 1, "")
+            .but("podman", 125, "", "its status for errors"),
+        line("p network disconnect none alone && p network connect one alone", 0, "")
+            .not("podman", "has no such network"),
         line("p network create --subnet 10.79.6.0/24 --gateway 10.79.6.254 three >/dev/null; p network inspect -f '{{range .IPAM.Config}}{{.Gateway}}{{end}}' three", 0, "10.79.6.254\n")
             .not("podman", "lists subnets elsewhere"),
         line("p network rm three >/dev/null; p network create --subnet 10.79.6.0/24 --gateway 10.79.7.1 three >/dev/null 2>&1; test $? != 0", 0, ""),
