@@ -1,5 +1,6 @@
 //! The flags of `run` and `create`, and what they ask for.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::limit_flags::{bytes, devices, limits};
@@ -428,7 +429,7 @@ fn connections(arguments: &Arguments, network: &mut Network) -> Result<()> {
     let first = &mut connections[0];
     let mode = mode(&first.network);
     first.aliases.extend(arguments.texts("network-alias")?);
-    first.addresses.extend([arguments.texts("ip")?, arguments.texts("ip6")?].concat());
+    first.addresses.extend(addresses(arguments)?);
     let mac = arguments.text("mac-address")?.map(str::to_string);
     first.mac = mac.or(first.mac.take());
     let alone = connections
@@ -443,6 +444,28 @@ fn connections(arguments: &Arguments, network: &mut Network) -> Result<()> {
     network.set_connections(connections);
     network.mode = mode;
     Ok(())
+}
+
+/// `--ip` and `--ip6`.
+///
+/// # Errors
+/// One is no address, or one of the other kind.
+pub fn addresses(arguments: &Arguments) -> Result<Vec<String>> {
+    let four = arguments.texts("ip")?.into_iter().map(|text| address("--ip", text));
+    let six = arguments.texts("ip6")?.into_iter().map(|text| address("--ip6", text));
+    four.chain(six).collect()
+}
+
+/// An address of the kind that its flag is for.
+fn address(flag: &str, text: String) -> Result<String> {
+    let (kind, is_right) = match flag {
+        "--ip6" => ("IPv6", text.parse::<Ipv6Addr>().is_ok()),
+        _ => ("IPv4", text.parse::<Ipv4Addr>().is_ok()),
+    };
+    match is_right {
+        true => Ok(text),
+        false => Err(Error::invalid(format!("{flag} {text}: must be an {kind} address"))),
+    }
 }
 
 fn mode(network: &str) -> NetworkMode {

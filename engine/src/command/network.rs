@@ -7,7 +7,7 @@ use pillbox::container::{STORE, worded};
 use pillbox_network::Cidr;
 
 use super::confirmation::{FORCE, is_confirmed};
-use super::container_flags::labels;
+use super::container_flags::{addresses, labels};
 use super::prune_filter::{FILTER, PruneFilter};
 use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
@@ -253,7 +253,7 @@ fn connect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let connection = Connection {
         network: network.to_string(),
         aliases: arguments.texts("alias")?,
-        addresses: [arguments.texts("ip")?, arguments.texts("ip6")?].concat(),
+        addresses: addresses(arguments)?,
         mac: None,
     };
     crate::container::connect(&store, &folder, connection, &mut say).map(|()| 0)

@@ -117,7 +117,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Err(Error::invalid(format!("--driver {other}: must be local: there are no plugins")));
     }
     let store = global.store()?;
-    let name = arguments.operand(0)?;
+    let name = arguments.operand(0)?.filter(|name| !name.is_empty());
     name.map_or(Ok(()), check_volume_name)?;
     let record = store.volumes().make(VolumeRecord {
         is_anonymous: name.is_none(),

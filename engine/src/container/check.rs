@@ -1,13 +1,15 @@
 //! What is wrong with the options of a container whatever the machine has, found before it is made, and named by its flag.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use pillbox::validate::number_list::parse_ranges;
+use pillbox_network::link::parse_mac;
 
 use super::compile::compile_ulimit;
-use super::network::check_host;
-use super::options::{Limits, Mount, MountSource, Options};
+use super::network::{address_flag, named_address};
+use super::options::{Limits, Mount, MountSource, Network, Options};
 use crate::error::{Error, Result};
 use crate::order;
 
@@ -25,7 +27,13 @@ const NODES: &str = "/sys/devices/system/node/has_memory";
 pub fn check_options(options: &Options) -> Result<()> {
     check_workdir(options)?;
     check_limits(&options.limits)?;
-    options.network.hosts.iter().try_for_each(|text| check_host(text))?;
+    if let (None, Some(swap)) = (options.limits.memory, options.limits.memory_swap.filter(|swap| *swap > 0)) {
+        return Err(Error::invalid(format!(
+            "--memory-swap {swap}: --memory is missing: both are counted together"
+        )));
+    }
+    check_network(&options.network)?;
+    check_cgroup_parent(options.namespaces.cgroup_parent.as_deref())?;
     options.sysctls.keys().try_for_each(|name| check_sysctl(name))?;
     options.mounts.iter().try_for_each(check_mount)
 }
@@ -37,6 +45,33 @@ fn check_workdir(options: &Options) -> Result<()> {
     }
 }
 
+/// Addresses of all kinds. Whether they can be had turns out when it is started.
+fn check_network(network: &Network) -> Result<()> {
+    if let Some(server) = network.servers.iter().find(|text| text.parse::<IpAddr>().is_err()) {
+        return Err(Error::invalid(format!("--dns {server}: must be an IP address")));
+    }
+    // Which address is the host's is the network's to say.
+    network.hosts.iter().try_for_each(|text| named_address(text, Some("0.0.0.0")).map(drop))?;
+    let others = || network.others.iter();
+    for mac in network.mac.iter().chain(others().filter_map(|other| other.mac.as_ref())) {
+        parse_mac(mac).map_err(|error| Error::invalid(format!("--mac-address {mac}: {error}")))?;
+    }
+    let mut addresses = network.addresses.iter().chain(others().flat_map(|other| &other.addresses));
+    match addresses.find(|text| text.parse::<IpAddr>().is_err()) {
+        Some(text) => Err(Error::invalid(format!("--{} {text}: must be an IP address", address_flag(text)))),
+        None => Ok(()),
+    }
+}
+
+fn check_cgroup_parent(path: Option<&str>) -> Result<()> {
+    match path.filter(|path| Path::new(path).components().any(|part| part == Component::ParentDir)) {
+        Some(path) => Err(Error::invalid(format!(
+            "--cgroup-parent {path}: must have no ..: write the path that is meant"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Checks limits, as a container gets them or is to have them from now on.
 ///
 /// # Errors
@@ -44,6 +79,7 @@ fn check_workdir(options: &Options) -> Result<()> {
 pub fn check_limits(limits: &Limits) -> Result<()> {
     let Limits { pids, blkio_weight, oom_score_adj, cpuset_cpus, cpuset_mems, ulimits, .. } = limits;
     ulimits.iter().try_for_each(|text| compile_ulimit(text).map(drop))?;
+    check_amounts(limits)?;
     for (flag, set, available) in
         [("--cpuset-cpus", cpuset_cpus, PROCESSORS), ("--cpuset-mems", cpuset_mems, NODES)]
     {
@@ -60,6 +96,33 @@ pub fn check_limits(limits: &Limits) -> Result<()> {
     match pids.filter(|count| *count < -1) {
         Some(count) => {
             Err(Error::invalid(format!("--pids-limit {count}: must be a number, or -1 for no limit")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Memory and time, each of which goes with another one.
+fn check_amounts(limits: &Limits) -> Result<()> {
+    let Limits { memory, memory_swap, memory_reservation, cpu_quota, cpu_period, .. } = *limits;
+    let memory = memory.unwrap_or(0);
+    if let Some(swap) = memory_swap.filter(|swap| *swap > 0 && swap.cast_unsigned() < memory) {
+        return Err(Error::invalid(format!(
+            "--memory-swap {swap}: must be at least --memory, which is {memory}: both are counted together"
+        )));
+    }
+    if let Some(bytes) = memory_reservation.filter(|bytes| memory > 0 && *bytes > memory) {
+        return Err(Error::invalid(format!(
+            "--memory-reservation {bytes}: must be at most --memory, which is {memory}"
+        )));
+    }
+    if let Some(period) = cpu_period.filter(|period| *period != 0 && !(1000..=1_000_000).contains(period)) {
+        return Err(Error::invalid(format!(
+            "--cpu-period {period}: must be from 1000 to 1000000 microseconds"
+        )));
+    }
+    match cpu_quota.filter(|quota| (1..1000).contains(quota)) {
+        Some(quota) => {
+            Err(Error::invalid(format!("--cpu-quota {quota}: must be at least 1000 microseconds")))
         }
         None => Ok(()),
     }
@@ -156,6 +219,30 @@ mod tests {
         refused(&|options| options.limits.oom_score_adj = Some(2000), "--oom-score-adj 2000: must be from");
         refused(&|options| options.limits.blkio_weight = Some(5), "--blkio-weight 5: must be from 10");
         refused(&|options| options.limits.pids = Some(-5), "--pids-limit -5: must be a number");
+        refused(&|options| options.limits.memory_swap = Some(5), "--memory-swap 5: --memory is missing");
+        let with_memory = |limits: Limits| {
+            move |options: &mut Options| options.limits = Limits { memory: Some(100), ..limits.clone() }
+        };
+        let (swap, reservation) = (Some(99), Some(101));
+        let limits = Limits { memory_swap: swap, ..Limits::default() };
+        refused(&with_memory(limits), "--memory-swap 99: must be at least --memory, which is 100");
+        let limits = Limits { memory_reservation: reservation, ..Limits::default() };
+        refused(&with_memory(limits), "--memory-reservation 101: must be at most --memory, which is 100");
+        with(&with_memory(Limits { memory_swap: Some(-1), ..Limits::default() })).unwrap();
+        with(&|options| options.limits.memory_swap = Some(-1)).unwrap();
+        refused(&|options| options.limits.cpu_period = Some(10), "--cpu-period 10: must be from 1000");
+        refused(&|options| options.limits.cpu_quota = Some(10), "--cpu-quota 10: must be at least 1000");
+        let network = |change: &dyn Fn(&mut Network), words: &str| {
+            refused(&|options| change(&mut options.network), words);
+        };
+        network(&|network| network.servers = vec!["x".into()], "--dns x: must be an IP address");
+        network(&|network| network.hosts = vec!["db".into()], "--add-host db: must be NAME:ADDRESS");
+        network(&|network| network.mac = Some("zz".into()), "--mac-address zz: hardware address");
+        network(&|network| network.addresses = vec!["1.2".into()], "--ip 1.2: must be an IP address");
+        network(&|network| network.addresses = vec!["fd:".into()], "--ip6 fd:: must be an IP address");
+        with(&|options| options.network.hosts = vec!["host:host-gateway".into()]).unwrap();
+        let parent = |options: &mut Options| options.namespaces.cgroup_parent = Some("a/../b".into());
+        refused(&parent, "--cgroup-parent a/../b: must have no ..");
         for name in ["foo", "kernel.hostname", "net.", "vm.swappiness"] {
             let with = |options: &mut Options| drop(options.sysctls.insert(name.into(), "1".into()));
             refused(&with, &format!("--sysctl {name}: must be one of a container's own"));

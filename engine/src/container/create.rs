@@ -48,13 +48,7 @@ pub fn create(
     lifetime: Lifetime,
     start: Start,
 ) -> Result<Own> {
-    // What is wrong with it is found before it is made.
-    super::compile::arguments(&source.execution, &options)?;
-    ports_to_publish(&source.execution, &options.network)?;
-    check_stop_signal(&source, &options)?;
-    check_host_name(&options)?;
-    check_options(&options)?;
-    Capabilities::choose(&options.rights.added, &options.rights.dropped)?;
+    check(&source, &options)?;
     let name = match name {
         Some(name) => check_name(&name).map(|()| name)?,
         None => random_name()?,
@@ -91,6 +85,19 @@ pub fn create(
             Err(error)
         }
     }
+}
+
+/// What is wrong with a container is found before it is made.
+///
+/// # Errors
+/// Something cannot be; it is named by its flag.
+pub fn check(source: &Source, options: &Options) -> Result<()> {
+    super::compile::arguments(&source.execution, options)?;
+    ports_to_publish(&source.execution, &options.network)?;
+    check_stop_signal(source, options)?;
+    check_host_name(options)?;
+    check_options(options)?;
+    Capabilities::choose(&options.rights.added, &options.rights.dropped).map(drop)
 }
 
 /// Makes the volumes of a container, and writes its record, which names them. Until then nobody removes them.

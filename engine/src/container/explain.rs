@@ -7,6 +7,7 @@ use pillbox::{Bundle, ContainerId};
 use serde_json::{Value, json};
 
 use super::compile::compile;
+use super::create::check;
 use super::facts::Facts;
 use super::network::look_up;
 use super::options::{MountSource, Options};
@@ -46,6 +47,7 @@ const UNNAMED: &str = "NAMELESS";
 /// # Errors
 /// Something cannot be as it is asked for.
 pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<Explained> {
+    check(source, &options)?;
     for mount in &mut options.mounts {
         if let MountSource::Volume { name, .. } = &mut mount.source
             && name.is_empty()

@@ -229,7 +229,8 @@ fn refuse_without_name(aliases: &[String], addresses: &[String]) -> Result<()> {
     }
     if let Some(address) = addresses.first() {
         return Err(Error::invalid(format!(
-            "--ip {address}: an address can be chosen on a network with a name and a subnet alone"
+            "--{} {address}: an address can be chosen on a network with a name and a subnet alone",
+            address_flag(address)
         )));
     }
     Ok(())
@@ -244,18 +245,18 @@ fn model(record: Option<&NetworkRecord>) -> Value {
         NetworkDriver::Macvlan => json!({"type": "macvlan", "parent": link}),
         NetworkDriver::Ipvlan => json!({"type": "ipvlan", "parent": link}),
     };
-    let reserved: Vec<&String> = reserved.values().collect();
+    let mut reserved: Vec<&String> = reserved.values().collect();
     let is_bridge = *driver == NetworkDriver::Bridge;
-    for (member, texts) in [
     let mut gateways: Vec<&String> = gateways.iter().collect();
     if !is_bridge && *internal {
         // Whoever has these addresses is no way out for it.
         reserved.append(&mut gateways);
     }
+    for (member, texts) in [
         ("subnets", json!(subnets)),
         ("preferred", json!(if is_bridge && subnets.is_empty() { chosen.as_slice() } else { &[] })),
-        ("ranges", json!(ranges)),
         ("gateways", json!(gateways)),
+        ("ranges", json!(ranges)),
         ("reserved", json!(reserved)),
     ] {
         if texts != json!([]) {
@@ -272,27 +273,25 @@ fn model(record: Option<&NetworkRecord>) -> Value {
 fn with_prefixes(addresses: &[String], record: Option<&NetworkRecord>) -> Result<Vec<String>> {
     let subnets = record.map(|record| record.subnets.as_slice()).unwrap_or_default();
     let one = |address: &String| {
-        let parsed: std::net::IpAddr =
-            address.parse().map_err(|_| Error::invalid(format!("--ip {address}: must be an IP address")))?;
+        let parsed: std::net::IpAddr = address.parse().map_err(|_| {
+            Error::invalid(format!("--{} {address}: must be an IP address", address_flag(address)))
+        })?;
         let same_family = subnets.iter().find(|subnet| subnet.contains(':') == parsed.is_ipv6());
         let prefix = same_family.and_then(|subnet| subnet.split_once('/')).map(|(_, prefix)| prefix);
         prefix.map(|prefix| format!("{address}/{prefix}")).ok_or_else(|| {
-            Error::invalid(format!("--ip {address}: the network has no subnet of that kind that was named: --subnet of box network create"))
+            Error::invalid(format!("--{} {address}: the network has no subnet of that kind that was named: --subnet of box network create", address_flag(address)))
         })
     };
     addresses.iter().map(one).collect()
 }
 
-/// Checks a name of the command line for /etc/hosts.
-///
-/// # Errors
-/// It is none.
-pub fn check_host(text: &str) -> Result<()> {
-    named_address(text, Some("")).map(drop)
+/// The flag that asks for an address.
+pub(super) fn address_flag(address: &str) -> &'static str {
+    if address.contains(':') { "ip6" } else { "ip" }
 }
 
 /// `NAME:ADDRESS` or `NAME=ADDRESS`; `host-gateway` is the host, whose address the network has to say.
-fn named_address(text: &str, host: Option<&str>) -> Result<(String, Value)> {
+pub(super) fn named_address(text: &str, host: Option<&str>) -> Result<(String, Value)> {
     let split = text.split_once('=').or_else(|| text.split_once(':'));
     let wrong = || Error::invalid(format!("--add-host {text}: must be NAME:ADDRESS"));
     let (name, address) = split.filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;

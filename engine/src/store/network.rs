@@ -1,7 +1,6 @@
 //! Networks with names: `networks/NAME.json`. What exists of one on the host is made with its first container.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

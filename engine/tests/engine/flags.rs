@@ -136,6 +136,34 @@ fn what_is_refused_says_why() {
     room.assert_gone();
 }
 
+/// What cannot be is told by every command that reads it, not by the start.
+#[test]
+fn what_cannot_be_is_told_at_once() {
+    let Some(room) = Room::new() else { return };
+    let cases: [(&[&str], &str); 13] = [
+        (&["--dns", "nonsense"], "--dns nonsense: must be an IP address"),
+        (&["--add-host", "db"], "--add-host db: must be NAME:ADDRESS"),
+        (&["--mac-address", "zz"], "--mac-address zz: hardware address \"zz\": must be six bytes"),
+        (&["--ip", "fd00::5"], "--ip fd00::5: must be an IPv4 address"),
+        (&["--ip6", "10.0.0.5"], "--ip6 10.0.0.5: must be an IPv6 address"),
+        (&["--cgroup-parent", "../x"], "--cgroup-parent ../x: must have no .."),
+        (&["--memory-swap", "64m"], "--memory-swap 67108864: --memory is missing"),
+        (&["-m", "64m", "--memory-swap", "32m"], "--memory-swap 33554432: must be at least --memory"),
+        (&["-m", "64m", "--memory-reservation", "65m"], "--memory-reservation 68157440: must be at most"),
+        (&["--cpu-period", "10"], "--cpu-period 10: must be from 1000 to 1000000"),
+        (&["--cpu-quota", "10"], "--cpu-quota 10: must be at least 1000"),
+        (&["--cpuset-cpus", "0-"], "--cpuset-cpus 0-: must be numbers"),
+        (&["--sysctl", "vm.swappiness=1"], "--sysctl vm.swappiness: must be one of"),
+    ];
+    for verb in ["run", "create", "explain"] {
+        for (flags, words) in cases {
+            let line = [&[verb, "--network", "none"], flags, &["./rootfs", "true"]].concat();
+            room.call(&line).fails(125, words);
+        }
+    }
+    room.assert_gone();
+}
+
 #[test]
 fn some_of_the_streams() {
     let Some(room) = Room::new() else { return };

@@ -463,7 +463,8 @@ fn addresses_are_given_out_of_a_range() {
         };
         for (name, last) in [("a1", "130"), ("a2", "131")] {
             on(&[], name).exits(0);
-            let format = "{{(index .NetworkSettings.Networks \"part\").IPAddress}}";
+            let format =
+                "{{with index .NetworkSettings.Networks \"part\"}}{{.IPAddress}} {{.Gateway}}{{end}}";
             let address = room.call(&["inspect", "-f", format, name]).ok();
             assert_eq!(address.trim(), format!("10.96.0.{last} 10.96.0.128"));
             let routes = room.call(&["exec", name, "ip", "route"]).ok();
@@ -560,7 +561,6 @@ fn gateways_behind_a_link() {
     room.assert_gone();
 }
 
-    assert!(other != chosen && other.starts_with("10."), "{other}");
 #[test]
 fn what_was_chosen_and_is_taken_by_then_is_replaced() {
     let Some((room, _alone)) = room() else { return };
@@ -574,6 +574,7 @@ fn what_was_chosen_and_is_taken_by_then_is_replaced() {
     assert!(route("add").success());
     room.call(&["run", "--rm", "--network", "free", "./rootfs", "true"]).exits(0);
     let other = subnet();
+    assert!(other != chosen && other.starts_with("10."), "{other}");
     assert!(route("del").success());
     room.call(&["network", "rm", "free"]).ok();
     room.assert_gone();

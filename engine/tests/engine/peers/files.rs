@@ -87,6 +87,7 @@ fn volumes() {
         line("p volume create one", 0, "one\n").but("podman", 125, "", "refuses to make it twice"),
         misused("p volume create '?'"),
         line("p volume create | wc -c", 0, "65\n"),
+        line("p volume rm $(p volume create '') | wc -c", 0, "65\n"),
         line("p volume ls -q | grep -cE '^[0-9a-f]{64}$'", 0, "1\n"),
         line("p volume rm $(p volume ls -q | grep -E '^[0-9a-f]{64}$') | wc -c", 0, "65\n"),
         line("p volume ls", 0, "DRIVER *VOLUME NAME\nlocal *one\nlocal *two\n"),
