@@ -385,16 +385,22 @@ pub fn help(topic: Topic, commands: &'static [Command]) -> String {
     }
 }
 
-/// A line for each command of a group; with an empty group, for each one of a single word and for each group.
+/// A line for each command of a group, by the first of its names there; with an empty group, for each one of a single word and for each
+/// group.
 fn command_lines(commands: &'static [Command], group: &str) -> String {
     let mut text = String::new();
     let mut groups: Vec<&str> = Vec::new();
     for command in commands {
+        let mut names = std::iter::once(&command.name).chain(command.aliases);
         match command.name.split_once(' ') {
             None if group.is_empty() => text += &format!("  {:<10} {}\n", command.name, command.help),
             Some((word, _)) if group.is_empty() && !groups.contains(&word) => groups.push(word),
-            Some((word, name)) if word == group => text += &format!("  {name:<10} {}\n", command.help),
-            _ => {}
+            _ => {
+                let of_group = |name: &&'static str| name.split_once(' ').filter(|(word, _)| *word == group);
+                if let Some((_, name)) = names.find_map(|name| of_group(name)) {
+                    text += &format!("  {name:<10} {}\n", command.help);
+                }
+            }
         }
     }
     for group in groups {
@@ -501,5 +507,6 @@ mod tests {
         assert!(matches!(parsed("run --help"), Ok(Request::Help(Topic::Command(_)))));
         assert!(help(Topic::Program, COMMANDS).contains("  image      see box image --help\n"));
         assert!(help(Topic::Group("image"), COMMANDS).contains("  ls "));
+        assert!(help(Topic::Group("container"), COMMANDS).contains("  run "));
     }
 }
