@@ -9,6 +9,8 @@ SHELL := bash
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+# Whether its services are installed.
+OPENRC ?= $(wildcard /sbin/openrc-run)
 
 ARCH := $(shell uname -m)
 # Rust names machines as the kernel does, except for one.
@@ -216,7 +218,7 @@ bench-memory: toolchain package-index ## measure in a guest how little memory a 
 install: $(BINARY) ## copy the binary to PREFIX/bin (PREFIX is /usr/local); DESTDIR stands before it
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/pillbox
 
-install-box: $(BOX) ## copy box there, with boxd and its units
+install-box: $(BOX) ## copy box there, with boxd, units, manual page and completion (OPENRC=1: services of OpenRC where it is not installed)
 	install -D -m 755 $(BOX) $(DESTDIR)$(PREFIX)/bin/box
 	ln -sf box $(DESTDIR)$(PREFIX)/bin/boxd
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -226,6 +228,18 @@ install-box: $(BOX) ## copy box there, with boxd and its units
 	    sed -e 's|@bindir@|$(PREFIX)/bin|' -e "s|^SocketUser=root|SocketUser=root$${group:+\nSocketGroup=$$group}|" \
 	        engine/systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit
 	done
+	if [ -n "$(OPENRC)" ]; then
+	    install -d $(DESTDIR)/etc/init.d
+	    for service in boxd box-boot; do
+	        sed -e 's|@bindir@|$(PREFIX)/bin|' engine/openrc/$$service >$(DESTDIR)/etc/init.d/$$service
+	        chmod 755 $(DESTDIR)/etc/init.d/$$service
+	    done
+	fi
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BOX) man >$(DESTDIR)$(PREFIX)/share/man/man1/box.1
+	$(BOX) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/box
+	$(BOX) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/box.fish
 
 clean: ## remove what was built
 	cargo clean

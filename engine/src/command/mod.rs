@@ -37,6 +37,7 @@ mod limit_flags;
 mod log_flags;
 mod login;
 mod logs;
+mod man;
 mod manifest;
 mod moment;
 mod mount_flags;
@@ -165,6 +166,7 @@ pub const COMMANDS: &[Command] = &[
     manifest::INSPECT,
     explain::COMMAND,
     completion::COMMAND,
+    man::COMMAND,
     daemon::COMMAND,
     version::COMMAND,
 ];

@@ -49,6 +49,7 @@ mod rootless_networks;
 mod run;
 mod sdks;
 mod secrets;
+mod services;
 mod sources;
 mod special_files;
 mod streams;
