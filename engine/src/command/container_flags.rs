@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use super::limit_flags::{bytes, devices, limits};
 use super::log_flags::log_options;
-use super::mount_flags::{check_mount, parse_mount, parse_tmpfs, parse_volume};
+use super::mount_flags::{check_place, check_source, parse_mount, parse_tmpfs, parse_volume};
 use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::parse_time;
 use crate::container::{
-    Connection, ExposedPort, HealthOptions, IpcAccess, Lifetime, Mount, Network, NetworkMode, Options, Own,
-    Restart, Seccomp, Sharing, Source, Start, Streams, USUAL, create,
+    Connection, ExposedPort, HealthOptions, IpcAccess, Lifetime, Mount, MountSource, Network, NetworkMode,
+    Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams, USUAL, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::order::Collect;
@@ -40,6 +40,11 @@ pub const FLAGS: &[Flag] = &[
     valued("entrypoint", None, "PROGRAM", "instead of the image's"),
     valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a path of the host's or a volume by its name"),
     valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
+    switch(
+        "mkdir",
+        None,
+        "make sources of --volume and --mount that are missing, as folders of the caller's",
+    ),
     valued("volumes-from", None, "CONTAINER[:ro]", "what another container has mounted"),
     valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
     switch("init", None, "a first process that passes signals on and collects orphans"),
@@ -131,6 +136,7 @@ pub struct Wanted {
     image: String,
     name: Option<String>,
     id_file: Option<PathBuf>,
+    makes_sources: bool,
     pub options: Options,
 }
 
@@ -144,6 +150,7 @@ impl Wanted {
             image: arguments.operand(0)?.unwrap_or_default().to_string(),
             name: arguments.text("name")?.map(str::to_string),
             id_file: arguments.value("cidfile").map(PathBuf::from),
+            makes_sources: arguments.is_set("mkdir"),
             options: parse(arguments)?,
         })
     }
@@ -178,13 +185,16 @@ impl Wanted {
         lifetime: Lifetime,
         start: Start,
     ) -> Result<Own> {
-        let Wanted { image, name, id_file, options } = self;
+        let Wanted { image, name, id_file, makes_sources, options } = self;
         if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
         }
         let source = find_source(store, &image, found, &options)?;
         say_if_squashed(store);
+        if makes_sources {
+            make_sources(&options.mounts)?;
+        }
         let own = create(store, source, name, options, lifetime, start)?;
         if let Some(file) = id_file {
             write_output("--cidfile ", &file, |out| Ok(out.write_all(own.record.id.as_bytes())?))?;
@@ -198,6 +208,18 @@ fn find_source(store: &Store, image: &str, found: Option<ImageRecord>, options: 
         store.networks().find(&name)?;
     }
     Source::find(store, image, found)
+}
+
+/// What is to be mounted and is missing is made a folder.
+fn make_sources(mounts: &[Mount]) -> Result<()> {
+    for mount in mounts {
+        if let MountSource::Bind { path, .. } = &mount.source
+            && !path.exists()
+        {
+            std::fs::create_dir_all(path).context(|| format!("--mkdir: {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn say_if_squashed(store: &Store) {
@@ -260,7 +282,10 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         if options.mounts.contains(&mount) {
             return Ok(());
         }
-        check_mount(&flag, &mount, &options.mounts)?;
+        check_place(&flag, &mount, &options.mounts)?;
+        if !arguments.is_set("mkdir") {
+            check_source(&flag, &mount)?;
+        }
         options.mounts.push(mount);
         Ok(())
     };

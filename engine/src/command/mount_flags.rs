@@ -88,11 +88,11 @@ pub fn check_target(target: &str) -> std::result::Result<(), &'static str> {
     }
 }
 
-/// The same flag's, and every other's: nothing is mounted twice in the same place, and what is mounted is there.
+/// The same flag's, and every other's: nothing is mounted twice in the same place.
 ///
 /// # Errors
 /// Names `flag`, as it was written.
-pub fn check_mount(flag: &str, mount: &Mount, before: &[Mount]) -> Result<()> {
+pub fn check_place(flag: &str, mount: &Mount, before: &[Mount]) -> Result<()> {
     let parts = |path: &str| -> Vec<String> {
         path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_string).collect()
     };
@@ -100,11 +100,19 @@ pub fn check_mount(flag: &str, mount: &Mount, before: &[Mount]) -> Result<()> {
         let text = format!("{flag}: {}: something else is mounted there already", mount.destination);
         return Err(Error::invalid(text));
     }
+    Ok(())
+}
+
+/// What is mounted is there.
+///
+/// # Errors
+/// As for [`check_place`].
+pub fn check_source(flag: &str, mount: &Mount) -> Result<()> {
     let MountSource::Bind { path, .. } = &mount.source else { return Ok(()) };
     match std::fs::metadata(path).map_err(Error::from) {
         Err(error) if error.kind() == Kind::NotFound => {
             let path = path.display();
-            Err(Error::not_found(format!("{flag}: {path} is missing: make it first (mkdir -p {path})")))
+            Err(Error::not_found(format!("{flag}: {path} is missing: --mkdir makes it a folder")))
         }
         Err(error) => Err(error.context(flag)),
         Ok(_) => Ok(()),
@@ -313,7 +321,7 @@ mod tests {
             assert!(error.starts_with(&format!("--mount {wrong}: ")), "{error}");
         }
         let mount = of("type=tmpfs,target=/t");
-        let twice = check_mount("--tmpfs /t/", &parse_tmpfs("/t/").unwrap(), &[mount]).unwrap_err();
+        let twice = check_place("--tmpfs /t/", &parse_tmpfs("/t/").unwrap(), &[mount]).unwrap_err();
         assert_eq!(twice.to_string(), "--tmpfs /t/: /t/: something else is mounted there already");
         assert!(parse_tmpfs("t").unwrap_err().to_string().starts_with("--tmpfs t: the target must be"));
         assert_eq!(parse_tmpfs("/t:size=1m,ro,exec").unwrap().access, Access::ReadOnly);

@@ -256,7 +256,7 @@ fn mounts_that_cannot_be_are_told_by_their_flag() {
     let Some(room) = Room::new() else { return };
     std::fs::write(room.folder.join("file"), "").expect("file");
     for (flag, value, words) in [
-        ("-v", "/nowhere:/x", "--volume /nowhere:/x: /nowhere is missing: make it first (mkdir -p /nowhere)"),
+        ("-v", "/nowhere:/x", "--volume /nowhere:/x: /nowhere is missing: --mkdir makes it a folder"),
         ("-v", "data:x", "--volume data:x: the target must be an absolute path"),
         ("-v", "/tmp:/", "--volume /tmp:/: nothing can be mounted over the container's root"),
         ("-v", "/tmp:/x:rx", "--volume /tmp:/x:rx: rx: must be ro"),

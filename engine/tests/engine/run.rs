@@ -238,8 +238,16 @@ fn binds_are_the_hosts() {
     let mount = format!("type=bind,source={}/shared,target=/mnt", room.folder.display());
     room.run(&["--mount", &mount], &["touch", "/mnt/new"]).ok();
     assert!(room.folder.join("shared/new").exists());
-    room.run(&["-v", "./missing:/mnt"], &["true"]).fails(125, "missing: make it first (mkdir -p ");
+    room.run(&["-v", "./missing:/mnt"], &["true"])
+        .fails(125, "missing is missing: --mkdir makes it a folder");
     assert!(!room.folder.join("missing").exists());
+    room.call(&["explain", "--mkdir", "-v", "./missing:/mnt", "./rootfs", "true"]).ok();
+    room.run(&["--mkdir", "-v", "./nowhere:/mnt", "-m", "nonsense"], &["true"]).exits(125);
+    assert!(!room.folder.join("missing").exists() && !room.folder.join("nowhere").exists());
+    room.run(&["--mkdir", "-v", "./missing/below:/mnt"], &["touch", "/mnt/new"]).ok();
+    assert!(room.folder.join("missing/below/new").exists());
+    room.run(&["--mkdir", "-v", "./shared/file:/file"], &["cat", "/file"]).ok();
+    room.run(&["--mkdir", "-v", "./shared/file/below:/mnt"], &["true"]).fails(125, "--mkdir: ");
     room.run(&["-v", "a b:/mnt"], &["true"]).fails(125, "volume a b: must have");
     room.assert_gone();
 }
