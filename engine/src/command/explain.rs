@@ -1,6 +1,9 @@
 //! explain: what run would do.
 
-use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG};
+use super::pull::POLICY_FLAGS;
+use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
+use super::run::{OWN_FLAGS, wanted};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{Explained, explain as explain_container};
 use crate::error::{Error, Result};
@@ -8,14 +11,18 @@ use crate::error::{Error, Result};
 pub const COMMAND: Command = Command {
     name: "explain",
     aliases: &[],
-    operands: "IMAGE [COMMAND …]",
-    operand_count: 1..=usize::MAX,
+    operands: "[IMAGE [COMMAND …]]",
+    operand_count: 0..=usize::MAX,
     help: "show what run would do: configuration, network and every step, before anything is made",
     flags: &[
         FLAGS,
         LIMIT_FLAGS,
         RESTART_FLAG,
         IDENTITY_FLAGS,
+        POLICY_FLAGS,
+        PLATFORM_FLAGS,
+        REGISTRY_FLAGS,
+        OWN_FLAGS,
         &[Flag { long: "format", short: None, value: Some("FORMAT"), help: "text (default) or json" }],
     ],
     ends_at_operand: true,
@@ -24,7 +31,7 @@ pub const COMMAND: Command = Command {
 
 fn explain(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = arguments.text("format")?.unwrap_or("text");
-    let wanted = Wanted::parse(arguments)?;
+    let wanted = wanted(arguments)?;
     let store = global.store()?;
     let source = wanted.source(&store)?;
     let explained = explain_container(&store, &source, wanted.options)?;

@@ -36,7 +36,8 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-const OWN_FLAGS: &[Flag] = &[
+/// What is for the command, and changes nothing in the container.
+pub const OWN_FLAGS: &[Flag] = &[
     Flag {
         long: "attach",
         short: Some('a'),
@@ -68,7 +69,11 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     ended
 }
 
-fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>) -> Result<u8> {
+/// What the command line asks for, or the file of the folder that it is called in.
+///
+/// # Errors
+/// A value cannot be; there is neither an image nor such a file.
+pub fn wanted(arguments: &Arguments) -> Result<Wanted> {
     let mut wanted = Wanted::parse(arguments)?;
     if arguments.operands.is_empty() {
         let folder = std::env::current_dir().context(|| "the working folder")?;
@@ -77,6 +82,11 @@ fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>
         let streams = &mut wanted.options.streams;
         *streams = Streams { interactive: true, terminal: streams.terminal || is_attached };
     }
+    Ok(wanted)
+}
+
+fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>) -> Result<u8> {
+    let mut wanted = wanted(arguments)?;
     let detached = arguments.is_set("detach");
     let attaching = streams(arguments, &mut wanted.options.streams)?;
     let is_throwaway = arguments.is_set("rm");

@@ -50,6 +50,22 @@ fn a_folder_with_boxifys_file() {
     fs::write(&script, "echo in the box\nexit 7\n").expect("file");
     let output = crate::harness::finish(command.stdin(fs::File::open(&script).expect("file"))).exits(7);
     assert!(output.stdout.contains("in the box"), "{output:?}");
+    fs::write(&file, "imageName: ./rootfs.tar\nsettings:\n  memoryLimit: 100m\n  cpuLimit: 0.5\n")
+        .expect("file");
+    let limits = |flags: &[&str]| {
+        let said = room.call(&[&["explain", "--format", "json", "--network", "none"], flags].concat()).ok();
+        let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let resources = &document["config"]["linux"]["resources"];
+        assert_eq!(document["config"]["process"]["args"], serde_json::json!(["sh"]));
+        [&resources["memory"]["limit"], &resources["cpu"]["quota"]].map(|limit| limit.as_u64())
+    };
+    assert_eq!(limits(&[]), [Some(100 << 20), Some(50_000)]);
+    // What the command line says outweighs the file.
+    assert_eq!(limits(&["-m", "64m"]), [Some(64 << 20), Some(50_000)]);
+    fs::rename(&file, room.folder.join("boxify.yml")).expect("rename");
+    assert_eq!(limits(&["-d", "--pull", "never"]), [Some(100 << 20), Some(50_000)]);
+    fs::remove_file(room.folder.join("boxify.yml")).expect("remove");
+    room.call(&["explain"]).fails(125, "IMAGE is missing, and there is no boxify.yaml here");
     fs::write(&file, "imageName: ./rootfs.tar\nports: 80\n").expect("file");
     room.call(&["run", "--rm"]).fails(125, "boxify.yaml: line 2: \"ports: 80\": must be imageName");
     room.assert_gone();
