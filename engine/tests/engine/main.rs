@@ -41,6 +41,7 @@ mod networks;
 mod output;
 mod peers;
 mod pull;
+mod recorded;
 mod registries;
 mod registry;
 mod replay;

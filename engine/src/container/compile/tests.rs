@@ -279,6 +279,19 @@ fn one_more_program() {
     options.user = Some(format!("{}:{}", expected["user"]["uid"], expected["user"]["gid"]));
     options.workdir = expected["cwd"].as_str().map(str::to_string);
     assert_same(&exec(&options), &expected, "exec-user-env");
+    let (mut expected, mut options) = of("exec-privileged");
+    options.rights.privileged = true;
+    let mut ours = exec(&options);
+    // The recording's Docker did not have all capabilities.
+    for set in ["bounding", "effective", "permitted"] {
+        let (own, dockers) = (&ours["capabilities"][set], &expected["capabilities"][set]);
+        let own = own.as_array().expect("set");
+        assert!(dockers.as_array().expect("set").iter().all(|name| own.contains(name)), "{set}");
+    }
+    for process in [&mut ours, &mut expected] {
+        process.as_object_mut().expect("process").remove("capabilities");
+    }
+    assert_same(&ours, &expected, "exec-privileged");
 }
 
 #[test]
