@@ -17,6 +17,7 @@ mod compose;
 mod detached;
 mod distribution;
 mod docker;
+mod effects;
 mod enter;
 mod equal;
 mod events;

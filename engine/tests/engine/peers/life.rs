@@ -38,6 +38,7 @@ fn from_creation_to_removal() {
         line("p run -d --name kk --network none i sh -c 'trap \"exit 9\" USR1; echo ready; while :; do sleep 0.05; done' >/dev/null; till 'p logs kk | grep -q ready'; p kill -s USR1 kk; p wait kk", 0, "kk\n9\n"),
         misused("p start kk >/dev/null; p kill --signal nonsense kk 2>/dev/null"),
         line("away kk; p run -d --rm --name gone --network none i true >/dev/null; p wait gone >/dev/null 2>&1; till 'test -z \"$(p ps -a -q --filter name=gone)\"'", 0, ""),
+        line("p run -d --network none --stop-timeout 1 --name slow i sleep 1000 >/dev/null; began=$(date +%s); p stop slow; test $(($(date +%s) - began)) -lt 8 && p wait slow; p rm slow >/dev/null", 0, "slow\n137\n"),
         line("p run -d --network none --stop-signal INT --name ss i sh -c 'trap \"exit 6\" INT; echo ready; while :; do sleep 0.05; done' >/dev/null; till 'p logs ss | grep -q ready'; p stop ss; p wait ss; p rm ss >/dev/null", 0, "ss\n6\n"),
         line(r#"p run --name rr --restart on-failure:2 -d --network none i sh -c 'echo x; exit 4' >/dev/null; till 'p inspect -f "{{.RestartCount}} {{.State.Status}}" rr | grep "2 exited"'; p logs rr; p rm rr >/dev/null"#, 0, "x\nx\nx\n"),
         line("p run --rm --restart always --network none i true", 125, ""),

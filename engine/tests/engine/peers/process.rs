@@ -100,6 +100,8 @@ fn identity() {
         line("p run --rm --network none i sh -c 'echo $$'", 0, "1\n"),
         line("p run --rm --network none --pid host i sh -c 'test $$ != 1 && echo host'", 0, "host\n").not("podman", "not without cgroups"),
         line("p run --rm --network none --uts host i hostname >inside; hostname | diff - inside", 0, ""),
+        line("p run --rm --network none --domainname inside i cat /proc/sys/kernel/domainname", 0, "inside\n")
+            .not("podman", "has no such flag"),
         line("p run --rm --network none --userns host i cat /proc/self/uid_map", 0, "*0*0*4294967295\n"),
         line("p run --rm --network none --read-only i touch /file 2>/dev/null", 1, ""),
         line("p run --rm --network none --read-only --tmpfs /srv i touch /srv/file", 0, ""),
