@@ -1,11 +1,13 @@
 //! Tracked connections over UDP. They have no end that the kernel sees, and packets of one that it tracks go
 //! where its first packet went, whatever the rules say meanwhile. So what was tracked for a published port is
-//! deleted when the port is published, and when it is not any more.
+//! deleted when the port is published, and when it is not any more. For each question the kernel walks through its
+//! whole table, so for all ports it is asked once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pillbox_netlink::address;
-use pillbox_netlink::conntrack::{self, Filter, Pattern};
+use pillbox_netlink::conntrack::{self, Entry, Filter, Pattern};
 use rustix::io::Errno;
 
 use crate::attachment::{Attachment, Interface, Published};
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ip::Ip;
 use crate::kernel;
-use crate::port::Protocol;
+use crate::port::{Port, Protocol};
 
 /// The published ports of an attachment that are of UDP, with their interfaces.
 fn over_udp(attachment: &Attachment) -> impl Iterator<Item = (&Interface, &Published)> {
@@ -29,43 +31,41 @@ fn over_udp(attachment: &Attachment) -> impl Iterator<Item = (&Interface, &Publi
 /// # Errors
 /// The kernel refuses to list or delete connections.
 pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
-    let mut own: Option<Vec<IpAddr>> = None;
-    for (interface, published) in over_udp(attachment) {
-        let port = Some(published.port.host_port);
-        let protocol = Some(Protocol::Udp.number());
-        let filter = Filter {
-            protocol,
-            original: Pattern { destination_port: port, ..Pattern::default() },
-            reply: Pattern { source_port: port, ..Pattern::default() },
-        };
-        let tracked = conntrack::list(host.filter()?, &filter).map_err(Error::from);
-        let tracked = tracked.map_err(|error| match is_without(&error) {
-            true => {
-                let about = format!("{}: port {}", interface.place(), published.port);
-                kernel::CONNTRACK_NETLINK.missing(&error.after(&about))
-            }
-            false => error,
-        });
-        for entry in tracked? {
-            let to = entry.original.destination;
-            if own.is_none() {
-                let assigned = address::list(&mut host.links)?;
-                own = Some(assigned.iter().map(|assigned| assigned.address.ip).collect());
-            }
-            let is_own = to.is_loopback() || own.iter().flatten().any(|ip| *ip == to);
-            // Others are on their way through this host, to that port of somebody else.
-            if entry.reply.source == to && is_own && published.port.is_for(to) {
-                let original = Pattern {
-                    source: Some(entry.original.source),
-                    destination: Some(to),
-                    source_port: Some(entry.original.source_port),
-                    destination_port: port,
-                };
-                conntrack::delete(host.filter()?, &Filter { protocol, original, reply: Pattern::default() })?;
-            }
+    let published: Vec<_> = over_udp(attachment).collect();
+    let Some((interface, first)) = published.first() else { return Ok(()) };
+    let port = Some(first.port.host_port).filter(|_| published.len() == 1);
+    let filter = Filter {
+        protocol: Some(Protocol::Udp.number()),
+        original: Pattern { destination_port: port, ..Pattern::default() },
+        reply: Pattern { source_port: port, ..Pattern::default() },
+    };
+    let tracked = conntrack::list(host.filter()?, &filter).map_err(Error::from);
+    let mut tracked = tracked.map_err(|error| match is_without(&error) {
+        true => {
+            let about = format!("{}: port {}", interface.place(), first.port);
+            kernel::CONNTRACK_NETLINK.missing(&error.after(&about))
         }
+        false => error,
+    })?;
+    let mut ports: BTreeMap<u16, Vec<Port>> = BTreeMap::new();
+    for (_, Published { port, .. }) in published {
+        ports.entry(port.host_port).or_default().push(*port);
     }
-    Ok(())
+    // Others are on their way through this host, to that port of somebody else.
+    tracked.retain(|Entry { original, reply, .. }| {
+        let of_port = ports.get(&original.destination_port).into_iter().flatten();
+        (reply.source, reply.source_port) == (original.destination, original.destination_port)
+            && of_port.into_iter().any(|port| port.is_for(original.destination))
+    });
+    if tracked.is_empty() {
+        return Ok(());
+    }
+    let own: Vec<IpAddr> =
+        address::list(&mut host.links)?.iter().map(|assigned| assigned.address.ip).collect();
+    tracked.retain(|Entry { original, .. }| {
+        original.destination.is_loopback() || own.contains(&original.destination)
+    });
+    Ok(conntrack::delete_entries(host.filter()?, &tracked)?)
 }
 
 /// Lets what clients go on sending to ports that are no longer published be treated as new.
@@ -73,25 +73,39 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
 /// # Errors
 /// The kernel refuses to delete connections.
 pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
+    let mut ports: BTreeMap<Ip, Vec<Port>> = BTreeMap::new();
     for (_, &Published { port, v4, v6 }) in over_udp(attachment) {
-        for Ip(container) in v4.into_iter().chain(v6) {
-            let filter = Filter {
-                protocol: Some(Protocol::Udp.number()),
-                original: Pattern { destination_port: Some(port.host_port), ..Pattern::default() },
-                reply: Pattern {
-                    source: Some(container),
-                    source_port: Some(port.container_port),
-                    ..Pattern::default()
-                },
-            };
-            match conntrack::delete(host.filter()?, &filter).map_err(Error::from) {
-                // Then the port could not be published.
-                Err(error) if is_without(&error) => return Ok(()),
-                deleted => deleted?,
-            }
+        for container in v4.into_iter().chain(v6) {
+            ports.entry(container).or_default().push(port);
+        }
+    }
+    for (container, ports) in ports {
+        match forget_of(host, container, &ports) {
+            // Then the port could not be published.
+            Err(error) if is_without(&error) => return Ok(()),
+            forgotten => forgotten?,
         }
     }
     Ok(())
+}
+
+/// The same for one address of a container's.
+fn forget_of(host: &mut Host, Ip(container): Ip, ports: &[Port]) -> Result<()> {
+    let to_container = Filter {
+        protocol: Some(Protocol::Udp.number()),
+        original: Pattern::default(),
+        reply: Pattern { source: Some(container), ..Pattern::default() },
+    };
+    if let [port] = ports {
+        let original = Pattern { destination_port: Some(port.host_port), ..to_container.original };
+        let reply = Pattern { source_port: Some(port.container_port), ..to_container.reply };
+        return Ok(conntrack::delete(host.filter()?, &Filter { original, reply, ..to_container })?);
+    }
+    let published: BTreeSet<(u16, u16)> =
+        ports.iter().map(|port| (port.host_port, port.container_port)).collect();
+    let mut tracked = conntrack::list(host.filter()?, &to_container)?;
+    tracked.retain(|entry| published.contains(&(entry.original.destination_port, entry.reply.source_port)));
+    Ok(conntrack::delete_entries(host.filter()?, &tracked)?)
 }
 
 /// Whether the kernel cannot be asked for what it tracks: nobody takes the question.

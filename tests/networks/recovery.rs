@@ -94,8 +94,10 @@ fn a_client_that_keeps_sending_reaches_whoever_has_the_port() {
             let received = sent.and_then(|_| client.recv(&mut buffer));
             received.ok().map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned())
         };
-        for name in ["first", "second", "third"] {
-            let container = Connected::started(host, &bridged(&["8080:80/udp"]));
+        // For several ports the kernel is asked in another way than for one.
+        let (one, several): (&[&str], &[&str]) = (&["8080:80/udp"], &["8080:80/udp", "8090-8099:90-99/udp"]);
+        for (name, ports) in [("first", one), ("second", one), ("third", several), ("fourth", several)] {
+            let container = Connected::started(host, &bridged(ports));
             let server = container.at().serve(name, Udp, 80);
             let said = wait_for(name, ask);
             assert_eq!(said, format!("{name} sees {OUTSIDE_4}"));

@@ -498,6 +498,19 @@ fn addresses_are_given_out_of_a_range() {
     });
 }
 
+/// What the kernel tracks is asked for once, not for each port: that took 50 ms a port.
+#[test]
+fn many_ports_are_published_at_once() {
+    let Some((room, _alone)) = room() else { return };
+    for protocol in ["tcp", "udp"] {
+        let range = format!("21000-21999:21000-21999/{protocol}");
+        let began = std::time::Instant::now();
+        room.call(&["run", "--rm", "-p", &range, "./rootfs", "true"]).exits(0);
+        assert!(began.elapsed().as_secs() < 10, "{protocol}: {:?}", began.elapsed());
+    }
+    room.assert_gone();
+}
+
 #[test]
 fn gateways_are_chosen() {
     as_root_and_as_a_user(|room| {

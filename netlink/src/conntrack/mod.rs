@@ -152,7 +152,16 @@ pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
             deleted => return deleted,
         }
     }
-    for entries in list(socket, filter)?.chunks(MAX_BATCH) {
+    let entries = list(socket, filter)?;
+    delete_entries(socket, &entries)
+}
+
+/// Deletes connections that were listed. One that has ended since is no error.
+///
+/// # Errors
+/// A socket error; the kernel refused it.
+pub fn delete_entries(socket: &mut Socket, entries: &[Entry]) -> Result<()> {
+    for entries in entries.chunks(MAX_BATCH) {
         let batch = entries.iter().map(Entry::deletion).collect::<Result<Vec<_>>>()?;
         // What has ended meanwhile is not there.
         let mut refusals = socket.0.exchange(&batch)?.into_iter();
