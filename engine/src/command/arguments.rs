@@ -397,7 +397,7 @@ fn command_lines(commands: &'static [Command], group: &str) -> String {
             Some((word, _)) if group.is_empty() && !groups.contains(&word) => groups.push(word),
             _ => {
                 let of_group = |name: &&'static str| name.split_once(' ').filter(|(word, _)| *word == group);
-                if let Some((_, name)) = names.find_map(|name| of_group(name)) {
+                if let Some((_, name)) = names.find_map(of_group) {
                     text += &format!("  {name:<10} {}\n", command.help);
                 }
             }

@@ -45,6 +45,7 @@ mod network;
 mod network_inspect;
 mod network_list;
 mod paths;
+mod port_list;
 mod progress;
 mod project;
 mod prune;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled, is_named};
 use super::format::{Format, Heads};
+use super::port_list;
 use super::table::{columns, human_size, shortened};
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, say, whole};
@@ -72,7 +73,7 @@ struct Row {
     summary: Box<Summary>,
     status: Status,
     /// As Docker shows them: `0.0.0.0:8080->80/tcp`, or `80/tcp` of one that is only exposed.
-    ports: Vec<String>,
+    ports: String,
     health: Option<HealthState>,
     /// Bytes of the disk, if somebody wants to see them.
     size: u64,
@@ -201,7 +202,7 @@ fn known(store: &Store, summaries: &Summaries, swept: &Swept) -> Option<Row> {
         id: swept.folder.id.clone(),
         summary: Box::new(summary),
         status,
-        ports: Vec::new(),
+        ports: String::new(),
         health: None,
         size: 0,
         rest: Some((rest, Freshness::Known)),
@@ -226,7 +227,7 @@ fn read(store: &Store, swept: &Swept) -> Option<Row> {
     Some(Row {
         id: folder.id.clone(),
         ports: ports
-            .map(|ports| shown_ports(&ports, if has_own { &summary.exposed } else { &[] }))
+            .map(|ports| port_list::shown(&ports, if has_own { &summary.exposed } else { &[] }))
             .unwrap_or_default(),
         summary,
         // What has been started since was never at rest with these.
@@ -247,13 +248,6 @@ fn published_ports(
         true => Ok(Vec::new()),
         false => published(store, folder),
     }
-}
-
-/// Published ports, then those that are only exposed.
-fn shown_ports(published: &[Published], exposed: &[String]) -> Vec<String> {
-    let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);
-    let exposed = exposed.iter().filter(|port| published.iter().all(|one| inside(one) != **port));
-    published.iter().map(Published::to_string).chain(exposed.cloned()).collect()
 }
 
 fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageId]) -> bool {
@@ -358,7 +352,7 @@ fn cells(row: &Row, whole: bool, now: Moment) -> [String; 7] {
         format!("{command:?}"),
         span(age) + " ago",
         status.sentence(now) + health,
-        ports.join(", "),
+        ports.clone(),
         summary.name.clone(),
     ]
 }

@@ -115,6 +115,9 @@ fn ports() {
         line("p run -d -p nonsense i true 2>/dev/null", 125, ""),
         line("p exec uu ls /sys/class/net", 0, "eth0\nlo\n"),
         line("away uu", 0, ""),
+        line("p run -d --name uu -p 127.0.0.1:17660-17663:17660-17663 -p 127.0.0.1:17670:80 --expose 90-92 i sleep 1000 >/dev/null; p ps --format '{{.Ports}}'", 0, "90-92/tcp, 127.0.0.1:17660-17663->17660-17663/tcp, 127.0.0.1:17670->80/tcp\n")
+            .not("podman", "its versions differ"),
+        line("away uu", 0, ""),
     ];
     let Some((room, _alone)) = networks::room() else { return };
     drop(room);
