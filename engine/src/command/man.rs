@@ -3,6 +3,7 @@
 use super::arguments::{GLOBAL_FLAGS, is_optional};
 use super::{Arguments, COMMANDS, Command, Flag, Global, print};
 use crate::error::Result;
+use crate::order;
 
 pub const COMMAND: Command = Command {
     name: "man",
@@ -55,7 +56,7 @@ fn page() -> String {
 
 fn add_flags(page: &mut String, groups: &[&[Flag]]) {
     let mut flags: Vec<&Flag> = groups.iter().copied().flatten().collect();
-    flags.sort_by_key(|flag| flag.long);
+    order::sort_by_key(&mut flags, |flag| flag.long);
     for Flag { long, short, value, help } in flags {
         let short = short.map_or(String::new(), |short| format!("\\-{short}, "));
         let value = match value {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::container::Published;
+use crate::order;
 
 /// Ports that follow each other, at the same numbers on the host if they are published.
 struct Range {
@@ -41,8 +42,8 @@ pub fn shown(published: &[Published], exposed: &[String]) -> String {
             _ => mapped.push((number, port.to_string())),
         }
     }
-    plain.sort_unstable();
-    mapped.sort();
+    order::sort(&mut plain);
+    order::sort(&mut mapped);
     let texts = ranges(&plain).into_iter().chain(mapped.into_iter().map(|(_, text)| text));
     texts.collect::<Vec<_>>().join(", ")
 }
