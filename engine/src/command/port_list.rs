@@ -1,9 +1,9 @@
 //! The ports of a container in a list, as Docker shows them: ranges stay ranges.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::container::Published;
-use crate::order;
+use crate::order::{self, Collect};
 
 /// Ports that follow each other, at the same numbers on the host if they are published.
 struct Range {
@@ -27,8 +27,7 @@ impl Range {
 
 /// Ranges, then those that have another number on the host. Exposed ports are `80/tcp`.
 pub fn shown(published: &[Published], exposed: &[String]) -> String {
-    let inside: BTreeSet<String> =
-        published.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect();
+    let inside = published.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect_set();
     let exposed = exposed.iter().filter(|port| !inside.contains(*port));
     // A port, the address at which it has the same number on the host, and its protocol.
     let mut plain: Vec<(u16, &str, &str)> = exposed.filter_map(|text| exposed_port(text)).collect();

@@ -260,8 +260,7 @@ fn ranges_that_come_later() {
 
 #[test]
 fn what_an_ordinary_user_cannot_have() {
-    let Some(room) = room(USER) else { return };
-    room.give_rootfs();
+    let Some((room, _alone)) = users_room() else { return };
     for driver in ["macvlan", "ipvlan"] {
         room.call(&["network", "create", "--driver", driver, "-o", "parent=lo", "net"]).fails(
             125,
@@ -270,13 +269,15 @@ fn what_an_ordinary_user_cannot_have() {
     }
     room.call(&["network", "create", "--internal", "net"]).ok();
     start(&room, "alone", &["--network", "none"], "sleep 1000");
-    room.call(&["network", "connect", "net", "alone"]).fails(1, "stop it first (box stop alone)");
+    room.call(&["network", "connect", "net", "alone"]).fails(1, "it is to have no network");
+    start(&room, "own", &[], "sleep 1000");
+    room.call(&["network", "connect", "net", "own"]).fails(1, "stop it first (box stop own)");
     start(&room, "one", &["--network", "net"], "sleep 1000");
     room.call(&["run", "--rm", "--network", "net", "--pid", "container:alone", "./rootfs", "true"])
         .fails(125, "can only join those that are on one as well");
     let share = ["run", "--rm", "--network", "container:one", "--pid", "container:alone", "./rootfs", "true"];
     room.call(&share).fails(125, "container:alone: its user namespace is not that of one");
-    room.call(&["rm", "-f", "alone", "one"]).ok();
+    room.call(&["rm", "-f", "alone", "own", "one"]).ok();
     room.call(&["network", "rm", "net"]).ok();
     room.assert_gone();
 }
