@@ -183,11 +183,11 @@ impl Place {
             ("containers", &(|_: &str| true) as &dyn Fn(&str) -> bool),
             ("names", &|_| true),
             ("leases", &|_| true),
-            // What is half written of a document or a volume may stay until it is old.
+            // What is half written of a document or a volume may stay until it is old: nobody holds a lock on it meanwhile.
             ("volumes", &|name| !name.starts_with(".partial-")),
             ("images", &|name| name.starts_with(".gone-")),
             ("layers", &|name| name.starts_with('.')),
-            ("blobs/sha256", &|name| name.starts_with('.')),
+            ("blobs/sha256", &|name| name.starts_with('.') && !is_half_a_document(name)),
         ] {
             let found = names(&data.join(name)).into_iter().filter(|found| is_left(found));
             left.extend(found.map(|found| format!("{name}/{found}")));
@@ -268,4 +268,9 @@ fn names(folder: &Path) -> Vec<String> {
 fn mounts() -> BTreeSet<String> {
     let points = host::mountpoints().into_iter();
     points.filter(|point| point != PIN).collect()
+}
+
+/// Of a document that is written whole: `.partial-` and 8 random bytes. Parts of layers have their digest behind it.
+fn is_half_a_document(name: &str) -> bool {
+    name.strip_prefix(".partial-").is_some_and(|rest| rest.len() == 16)
 }
