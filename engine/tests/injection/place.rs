@@ -23,6 +23,9 @@ const PIN: &str = "/run/pillbox/.seed";
 /// The name under which the image is loaded.
 pub const IMAGE: &str = "kept:1";
 
+/// Of an image that is built on it, with a layer of each kind.
+const DOCKERFILE: &str = "FROM kept:1\nCOPY file /copied\nRUN echo built >/built\n";
+
 /// Everything that the cases need.
 pub struct Place {
     pub watchdog: Watchdog,
@@ -63,6 +66,9 @@ impl Place {
             symlink("busybox", folder.join("layer/bin").join(applet)).map_err(told)?;
         }
         fs::write(folder.join("layer/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").map_err(told)?;
+        fs::create_dir(folder.join("context")).map_err(told)?;
+        fs::write(folder.join("context/Dockerfile"), DOCKERFILE).map_err(told)?;
+        fs::write(folder.join("context/file"), "copied\n").map_err(told)?;
         fs::create_dir(Path::new(HIERARCHY).join(cgroup.trim_start_matches('/'))).map_err(told)?;
         let tars = [
             make_tar(&folder, "bin", &["bin", "proc", "sys", "dev", "tmp"])?,
@@ -85,6 +91,17 @@ impl Place {
         format!("{}/kept:1", self.registry.host)
     }
 
+    /// The folder from which an image is built.
+    pub fn context(&self) -> String {
+        self.folder.join("context").display().to_string()
+    }
+
+    /// The flag for the folder of a cache; `way` is `src` or `dest`.
+    pub fn cache(&self, way: &str) -> String {
+        let flag = if way == "src" { "from" } else { "to" };
+        format!("--cache-{flag}=type=local,{way}={}", self.folder.join("cache").display())
+    }
+
     /// Has the image in the store.
     fn refill(&self) -> Result<(), String> {
         let remote = self.remote();
@@ -100,7 +117,7 @@ impl Place {
         command.arg("--exec-root").arg(self.folder.join("runtime/pillbox"));
         let (verb, rest) = arguments.split_at(1.min(arguments.len()));
         command.args(verb);
-        if let ["run" | "create"] = verb {
+        if let ["run" | "create" | "build"] = verb {
             command.arg("--cgroup-parent").arg(&self.cgroup);
         }
         command.args(rest).current_dir("/").env_clear().env("PATH", "/bin:/usr/bin").stdin(Stdio::null());
@@ -158,6 +175,7 @@ impl Place {
                 self.must(&["rmi", name])?;
             }
         }
+        self.must(&["builder", "prune", "-a", "-f"])?;
         self.must(&["image", "prune", "-f"])?;
         self.must(&["volume", "prune", "-a", "-f"])?;
         self.must(&["image", "inspect", IMAGE])?;

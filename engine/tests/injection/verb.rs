@@ -21,7 +21,7 @@ const DETACHED: &[&str] =
     &["run", "-d", "--name", "one", "--network", "none", "-v", "data:/data", IMAGE, "sleep", "1000"];
 
 /// All of them.
-pub const VERBS: [Verb; 10] = [
+pub const VERBS: [Verb; 12] = [
     Verb {
         name: "pull",
         before: |_| Ok(()),
@@ -87,6 +87,22 @@ pub const VERBS: [Verb; 10] = [
         },
     },
     Verb {
+        name: "build",
+        before: |_| Ok(()),
+        arguments: |place| build(place, &[]),
+        again: |place| is_built(place, &[]),
+    },
+    Verb {
+        name: "build-caches",
+        before: |place| {
+            is_built(place, &[&place.cache("dest")])?;
+            place.must(&["rmi", "mine"])?;
+            place.must(&["builder", "prune", "-a", "-f"]).map(drop)
+        },
+        arguments: |place| build(place, &[&place.cache("src"), &place.cache("dest")]),
+        again: |place| is_built(place, &[&place.cache("src"), &place.cache("dest")]),
+    },
+    Verb {
         name: "rmi",
         before: mine,
         arguments: |_| words(&["rmi", "mine"]),
@@ -143,6 +159,20 @@ fn mine(place: &Place) -> Result<(), String> {
     ended(place)?;
     place.must(&["commit", "one", "mine"])?;
     place.must(&["rm", "one"]).map(drop)
+}
+
+/// The command line that builds an image.
+fn build(place: &Place, caches: &[&str]) -> Vec<String> {
+    let context = place.context();
+    let line = ["build", "-q", "--network", "none", "-t", "mine", &context];
+    words(&[&line[..], caches].concat())
+}
+
+/// The image can be built, and has what belongs in it.
+fn is_built(place: &Place, caches: &[&str]) -> Result<(), String> {
+    let line = build(place, caches);
+    place.must(&line.iter().map(String::as_str).collect::<Vec<_>>())?;
+    says(place, &["run", "--rm", "--network", "none", "mine", "cat", "/copied", "/built"], "copied\nbuilt\n")
 }
 
 fn says(place: &Place, arguments: &[&str], expected: &str) -> Result<(), String> {
