@@ -42,7 +42,7 @@ pub use cache::{
 };
 pub use context::{NAMES, unpack as unpack_context};
 pub use event::{Ending, Event, Sink, Stream};
-pub use execute::RunFolder;
+pub use execute::AgentSocket;
 pub use export::Built;
 pub use fault::Excerpt;
 pub use graph::EPOCH;

@@ -375,6 +375,15 @@ fn agents_rights_and_the_forms_of_progress() {
     build(&room, &["-q", "-t", "ssh", "--ssh", &given, "--ssh", &other], ssh).ok();
     assert_eq!(said(&room, "ssh", "cat /said"), "there\n/o\nnone\n");
     build(&room, &["-q"], "FROM base:1\nRUN --mount=type=ssh,required true\n").fails_with(1, "ssh");
+    // Its socket is whose the mount says, whatever the agent's own is, and is used by nobody else.
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o777)).expect("chmod");
+    let owned = "FROM base:1\nRUN --mount=type=ssh stat -c '%a %u %g' $SSH_AUTH_SOCK >/said\nRUN --mount=type=ssh,uid=7,gid=8,mode=0640 stat -c '%a %u %g' $SSH_AUTH_SOCK >>/said\nRUN echo user:x:7:8::/:/bin/sh >/etc/passwd; chmod 777 /said\nUSER 7:8\nRUN --mount=type=ssh,mode=0666 [ -w $SSH_AUTH_SOCK ] && echo mine >>/said\nRUN --mount=type=ssh [ -w $SSH_AUTH_SOCK ] || echo root\\'s >>/said\n";
+    build(&room, &["-q", "-t", "owned", "--ssh", &given], owned).ok();
+    assert_eq!(said(&room, "owned", "cat /said"), "600 0 0\n640 7 8\nmine\nroot's\n");
+    assert_eq!(fs::metadata(&agent).expect("the agent").permissions().mode() & 0o7777, 0o777);
+    // Nothing of them stays.
+    let left = fs::read_dir(room.folder.join("runtime/pillbox")).expect("the runtime folder").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".build-")));
     // What a step must be allowed.
     let rights = "FROM base:1\nRUN --security=insecure grep CapEff /proc/self/status >/said\nRUN --network=host ls /sys/class/net >>/said\n";
     let allowed = ["-q", "-t", "rights", "--allow", "security.insecure", "--allow", "network.host"];

@@ -1,20 +1,22 @@
 //! Stages are carried out: each in a thread of its own, which waits for those that it needs. A step is looked up, or done and
 //! remembered.
 
+mod agent_socket;
 mod chain;
 mod copy;
 mod mount;
 mod recall;
 mod recipe;
 mod run;
+mod run_folder;
 mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+pub use agent_socket::AgentSocket;
 pub use chain::{Chain, Made};
-pub use mount::RunFolder;
 pub use recipe::{Recipes, recipe_of};
 pub use stage::pack_layer;
 

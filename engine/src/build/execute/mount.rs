@@ -1,11 +1,13 @@
 //! What a RUN has mounted: files of a context or a stage, caches, secrets, sockets. Files are copied first, because a context is not
 //! all that its folder has, and a stage is no folder.
 
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use super::Work;
+use super::agent_socket::AgentSocket;
+use super::run_folder::RunFolder;
 use crate::build::content::{Content, read};
 use crate::build::graph::{Origin, StepMount};
 use crate::build::options::Secret;
@@ -15,10 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::inside::{Place, TarStream, lay};
 use crate::layer::tar::Writer;
 use crate::layer::{Gathering, Laying, gather};
-use crate::store::{CacheMount, Lock, NewLayer, Sharing, Store};
-
-/// Names of folders with secrets, in the runtime folder.
-const SECRETS: &str = ".build-";
+use crate::store::{CacheMount, NewLayer, Sharing, Store};
 
 /// The name of what is mounted, in the folder that it was copied to.
 const FILES: &str = "files";
@@ -29,54 +28,7 @@ pub struct Held {
     layers: Vec<Arc<NewLayer>>,
     caches: Vec<CacheMount>,
     secrets: Option<RunFolder>,
-}
-
-/// A folder in the runtime folder, which is memory on most machines, for what a RUN needs and nobody else may see. It is deleted with this
-/// value.
-#[derive(Debug)]
-pub struct RunFolder {
-    path: PathBuf,
-    _lock: Lock,
-}
-
-impl RunFolder {
-    /// Makes one.
-    ///
-    /// # Errors
-    /// The disk did not take it.
-    pub fn make(store: &Store) -> Result<RunFolder> {
-        let runtime = &store.place().runtime;
-        store.place().make_runtime()?;
-        sweep(runtime)?;
-        let path = runtime.join(format!("{SECRETS}{}", &crate::store::random_id()?[..16]));
-        let named = || path.display().to_string();
-        std::fs::DirBuilder::new().mode(0o700).create(&path).context(named)?;
-        let lock = Lock::at(&path, Sharing::Exclusive, "secrets")?;
-        Ok(RunFolder { path, _lock: lock })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        // What stays is deleted by the next build.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Deletes secrets of builds that were killed.
-fn sweep(runtime: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(runtime).context(|| runtime.display().to_string())?.flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(SECRETS);
-        if is_ours && let Ok(Some(_lock)) = Lock::try_at(&entry.path(), Sharing::Exclusive) {
-            std::fs::remove_dir_all(entry.path()).context(|| entry.path().display().to_string())?;
-        }
-    }
-    Ok(())
+    agents: Vec<AgentSocket>,
 }
 
 impl Work<'_> {
@@ -143,8 +95,8 @@ impl Work<'_> {
                     held,
                 )?;
             }
-            MountKind::Ssh { id, required, .. } => {
-                self.add_agent(id.as_deref(), *required, mount, options)?
+            MountKind::Ssh { id, required, owner } => {
+                self.add_agent(id.as_deref(), mount.target.as_deref(), (*required, *owner), options, held)?;
             }
         }
         Ok(())
@@ -258,8 +210,8 @@ impl Work<'_> {
             Some(folder) => folder,
             none => none.insert(RunFolder::make(self.store)?),
         };
-        let path = folder.path.join(options.mounts.len().to_string());
-        let Access { uid, gid, mode } = owner;
+        let name = options.mounts.len().to_string();
+        let path = folder.path().join(&name);
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -267,16 +219,7 @@ impl Work<'_> {
             .open(&path)
             .context(named)?;
         std::io::Write::write_all(&mut file, &bytes).context(named)?;
-        if (uid, gid) != (0, 0) {
-            if self.store.maps().is_some() {
-                return Err(Error::invalid(format!(
-                    "{}: uid={uid},gid={gid}: an ordinary user can give it to root alone",
-                    named()
-                )));
-            }
-            std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).context(named)?;
-        }
-        file.set_permissions(std::fs::Permissions::from_mode(mode)).context(named)?;
+        folder.give(self.store, &name, owner, &named())?;
         let target = target.map_or_else(|| format!("/run/secrets/{id}"), str::to_string);
         bind(options, path, target, MountAccess::ReadOnly);
         Ok(())
@@ -296,23 +239,27 @@ impl Work<'_> {
     fn add_agent(
         &self,
         id: Option<&str>,
-        required: bool,
-        mount: &StepMount,
+        target: Option<&str>,
+        (required, owner): (bool, Access),
         options: &mut Options,
+        held: &mut Held,
     ) -> Result<()> {
         let id = id.unwrap_or("default");
         let asked = || self.options.keeper.as_ref().map_or(Ok(None), |keeper| keeper.agent(id));
         let given = self.options.agents.get(id).cloned();
-        let Some(socket) = given.map_or_else(asked, |socket| Ok(Some(socket)))? else {
+        let Some(agent) = given.map_or_else(asked, |agent| Ok(Some(agent)))? else {
             return match required {
                 true => Err(Error::not_found(format!("the SSH agent {id} is missing: --ssh {id} gives it"))),
                 false => Ok(()),
             };
         };
         let count = options.mounts.len();
-        let target = mount.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{count}"));
+        let target = target.map_or_else(|| format!("/run/buildkit/ssh_agent.{count}"), str::to_string);
         options.environment.push(format!("SSH_AUTH_SOCK={target}"));
-        bind(options, socket, target, MountAccess::ReadWrite);
+        let socket = AgentSocket::to_agent(self.store, id, &agent)?;
+        socket.give(self.store, owner)?;
+        bind(options, socket.path(), target, MountAccess::ReadWrite);
+        held.agents.push(socket);
         Ok(())
     }
 
