@@ -56,6 +56,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     let environment = Environment::of_process();
     let data = path("data-root").or(global.data_root.clone());
     let runtime = path("exec-root").or(global.exec_root.clone());
+    // Each client needs some. Where the kernel refuses more, it is as it was.
+    let _ = pillbox::raise_open_files();
     let store = Store::open(Place::of_user(user, &environment, data, runtime)?)?;
     // A signal that comes before the first request, or while it tidies up, leaves no socket and no pid file either.
     let signals = ForwardedSignals::block()?;

@@ -718,6 +718,48 @@ fn clients_that_mean_harm() {
     assert!(!boxd.has_ended());
 }
 
+/// Started by hand, with the few descriptors that are usual on a shell.
+#[test]
+fn descriptors_are_boxd_s_own_matter() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Some(room) = Room::new() else { return };
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(300), ..files }).expect("a limit");
+    let boxd = Boxd::start(&room, "d");
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).expect("a limit");
+    image(&room, &boxd);
+    let idle: Vec<_> = (0..400).map(|_| boxd.connect()).collect();
+    assert_eq!(boxd.get("/_ping").status, 200);
+    // Containers have what boxd was given, and so has whatever is started in them meanwhile.
+    let ask = ["sh", "-c", "ulimit -Sn; ulimit -Hn; sleep 1000"];
+    let expected =
+        format!("300\n{}\n", files.maximum.map_or("unlimited".to_string(), |most| most.to_string()));
+    let id = run(&boxd, "limits", &ask);
+    let logs = format!("/containers/{id}/logs?stdout=1");
+    let said = |path: &str| streams(&mut &boxd.get(path).body[..])[0].clone();
+    wait_for("the limits", || said(&logs).lines().count() == 2);
+    assert_eq!(said(&logs), expected);
+    let wanted = json!({"AttachStdout": true, "Cmd": ["sh", "-c", "ulimit -Sn; ulimit -Hn"]});
+    let exec = boxd.json("POST", &format!("/containers/{id}/exec"), Some(&wanted), 201);
+    let start = format!("/exec/{}/start", exec["Id"].as_str().expect("an id"));
+    let (status, mut stream) = boxd.hijack(&start, Some(&json!({})));
+    assert_eq!((status, &streams(&mut stream)[0]), (101, &expected));
+    let context = room.folder.join("limits");
+    fs::create_dir(&context).expect("a folder");
+    fs::write(context.join("Dockerfile"), "FROM test\nRUN echo limit=$(ulimit -Sn)\n").expect("a file");
+    let tar = std::process::Command::new("tar")
+        .arg("-C")
+        .arg(&context)
+        .args(["-c", "."])
+        .output()
+        .expect("tar")
+        .stdout;
+    let built = boxd.send_tar("POST", "/build?networkmode=none&nocache=1", &tar).text();
+    assert!(built.contains("limit=300"), "{built}");
+    drop(idle);
+    room.call(&["rm", "-f", "limits"]).ok();
+}
+
 /// Threads of clients that have gone end.
 #[test]
 fn clients_that_go() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::io::Errno;
 
 use super::clone::{Stack, clone_shared};
+use super::open_files::restore_open_files;
 use super::signal::{SignalsBlocked, set_signal_mask};
 use super::spawn::Spawned;
 
@@ -79,6 +80,9 @@ impl Successor<'_> {
             if let Err(errno) = inherited.replace(number, stream) {
                 return errno;
             }
+        }
+        if let Err(errno) = restore_open_files() {
+            return errno;
         }
         // A child that was just cloned leads no group.
         let _ = rustix::process::setsid();

@@ -9,6 +9,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::clone::{Stack, clone_shared};
 use super::network::NetworkThread;
+use super::open_files::restore_open_files;
 use super::processor::hold_here;
 use super::signal::SignalsBlocked;
 
@@ -148,6 +149,7 @@ impl<'a> Child<'a> {
         // SAFETY: the child has a descriptor table of its own and is about to execute another program. It
         // replaces only 0, 1 and 2 there, and the parent holds open all others that are named.
         let inherited = unsafe { pillbox_init::sys::Inherited::vouch() };
+        restore_open_files()?;
         for (fd, number) in self.stdio {
             inherited.replace(*number, fd.as_fd())?;
         }
