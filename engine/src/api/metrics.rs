@@ -17,7 +17,12 @@ pub fn metrics(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let store = &daemon.store;
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for folder in store.containers().list()? {
-        *states.entry(Status::of(store, &folder)?.name()).or_default() += 1;
+        let status = match Status::of(store, &folder) {
+            Err(error) if error.kind() == crate::Kind::NotFound => continue,
+            // As the list has one whose state is damaged.
+            status => status.unwrap_or(Status::Lost),
+        };
+        *states.entry(status.name()).or_default() += 1;
     }
     let (images, volumes) = (store.images().list()?.len(), store.volumes().list()?.len());
     let Counters { good, refused, failed } = &daemon.counters;

@@ -5,7 +5,7 @@ use super::neighbours::announce;
 use super::own::forget_state;
 use super::record::{ContainerRecord, Exit, Progress, is_stopped};
 use super::status::open;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::store::{ContainerFolder, Store};
 use crate::time::Moment;
 
@@ -23,7 +23,11 @@ pub fn record_loss(
     reason: &str,
 ) -> Result<Exit> {
     // What has gone with the machine is started again when the machine has started: box boot.
-    let is_of_this_boot = open(store, &folder.id)?.is_some();
+    let is_of_this_boot = match open(store, &folder.id) {
+        // Nobody knows; it is put away by what the runtime has noted besides.
+        Err(error) if error.kind() == Kind::Corrupt => false,
+        found => found?.is_some(),
+    };
     forget_state(store, &folder.id)?;
     announce(store, &record.options.network);
     let progress = Progress::read(folder)?;

@@ -12,7 +12,7 @@ use super::event::{Happening, note};
 use super::monitor::{connect, start_monitor};
 use super::options::Options;
 use super::overlay::Overlay;
-use super::own::{HANDOVER, Own};
+use super::own::{HANDOVER, Own, forget_state};
 use super::record::{ContainerRecord, Exit, Progress, Stopping, forget_stopped, note_stopped};
 use super::root::RootFolders;
 use super::status::{Status, is_held, open, open_running, unless_ended};
@@ -334,7 +334,14 @@ pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
     let monitor = connect(store, &folder.id)?;
     let began = Instant::now();
     // It may be about to begin.
-    while let Some(container) = open(store, &folder.id)? {
+    loop {
+        let container = match open(store, &folder.id) {
+            // The runtime finds what it has by its journal. Its monitor sees the end as that of any other.
+            Err(error) if error.kind() == Kind::Corrupt => break forget_state(store, &folder.id)?,
+            Ok(None) => break,
+            Ok(Some(container)) => container,
+            Err(error) => return Err(error),
+        };
         if let Some(record) = record.take() {
             note(store, &record, &Happening::Kill(Signal::KILL.as_raw()));
         }

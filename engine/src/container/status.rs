@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pillbox::{Container, Root};
+use rustix::io::Errno;
 
 use super::record::{ContainerRecord, Exit, Progress};
 use crate::error::{Error, Result};
@@ -139,6 +140,7 @@ impl Status {
             Err(error) if error.kind() == pillbox::Kind::NotFound => {
                 Progress::read(folder)?.exit.map_or(Look::Nothing, Look::ended)
             }
+            Err(error) if is_damaged(&error) => return Err(damaged(&folder.id, &error)),
             // It may just be going.
             Ok(_) | Err(_) => Look::Ended,
         })
@@ -182,13 +184,33 @@ impl Status {
 /// The runtime's container; `None` if it has none.
 ///
 /// # Errors
-/// The runtime's record is broken.
+/// The runtime's record is broken ([`Kind::Corrupt`](crate::Kind::Corrupt)).
 pub fn open(store: &Store, id: &ContainerId) -> Result<Option<Container>> {
     match Container::open(&Root::at(&store.place().runtime), id.as_str()) {
         Ok(container) => Ok(Some(container)),
         Err(error) if error.kind() == pillbox::Kind::NotFound => Ok(None),
+        Err(error) if is_damaged(&error) => Err(damaged(id, &error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether what the runtime has recorded is not as it was written, or something else is in its place, so that another look finds
+/// nothing else.
+fn is_damaged(error: &pillbox::Error) -> bool {
+    error.kind() == pillbox::Kind::Invalid || is_other(error)
+}
+
+/// A folder, a link or a socket in the place of the file, which may still be somewhere.
+fn is_other(error: &pillbox::Error) -> bool {
+    [Errno::ISDIR, Errno::LOOP, Errno::NXIO].map(Errno::raw_os_error).map(Some).contains(&error.os_error())
+}
+
+/// Whether it runs is not known then, and it goes by force alone.
+fn damaged(id: &ContainerId, error: &pillbox::Error) -> Error {
+    Error::corrupt(match is_other(error) {
+        true => format!("{error}: it must be the file that the runtime has written: put that back"),
+        false => format!("{error}: box rm --force {} ends what runs in it, and removes it", id.short()),
+    })
 }
 
 /// The runtime's container of one that runs.

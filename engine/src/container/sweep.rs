@@ -6,7 +6,7 @@ use super::own::{Own, discard};
 use super::pause::go_on;
 use super::record::{ContainerRecord, Progress, is_stopped};
 use super::status::Status;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::{AtRest, ContainerFolder, Lock, Rest, Sharing, Store};
 
 /// Puts away what killed commands have left: containers that were never complete, or that end with their command. What has ended
@@ -77,7 +77,11 @@ fn look(store: &Store, folder: &ContainerFolder) -> Result<AsFound> {
         return Ok(AsFound::AtRest(Some(progress)));
     }
     if progress.started.is_some() && progress.exit.is_none() {
-        go_on(store, folder)?;
+        match go_on(store, folder) {
+            // Whoever asks for its status is told.
+            Err(error) if error.kind() == Kind::Corrupt => {}
+            gone_on => gone_on?,
+        }
     }
     match folder.try_lock(Sharing::Exclusive) {
         Ok(Some(lock)) => put_away(store, folder, lock).map(|()| AsFound::Changing(None)),
@@ -92,13 +96,22 @@ fn put_away(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
     let progress = Progress::read(folder)?;
     let is_restarting = progress.exit.as_ref().is_some_and(|exit| exit.is_restarting);
     if is_restarting && !is_stopped(folder) {
-        start_again(store, folder, &record, lock)
-    } else if progress.started.is_none() || (progress.exit.is_some() && !record.auto_remove) {
-        Ok(())
-    } else if !record.is_foreground && Status::of_own(store, folder)?.is_alive() {
-        // It runs, and its monitor was killed; what runs in the foreground ends with its command.
-        adopt(store, folder, &record, lock)
-    } else if record.auto_remove {
+        return start_again(store, folder, &record, lock);
+    }
+    if progress.started.is_none() || (progress.exit.is_some() && !record.auto_remove) {
+        return Ok(());
+    }
+    // What runs in the foreground ends with its command.
+    if !record.is_foreground {
+        match Status::of_own(store, folder) {
+            // It runs, and its monitor was killed.
+            Ok(status) if status.is_alive() => return adopt(store, folder, &record, lock),
+            // The runtime's state is damaged: whoever asks for its status is told, and it goes by force alone.
+            Err(error) if error.kind() == Kind::Corrupt => return Ok(()),
+            status => drop(status?),
+        }
+    }
+    if record.auto_remove {
         Own { folder: folder.clone(), record, lock }.remove(store)
     } else {
         let reason = "its monitor was killed with it, so that nobody knows how it ended";

@@ -4,7 +4,11 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-use crate::harness::Room;
+use rustix::fs::FileType;
+use serde_json::json;
+
+use crate::boxd::Boxd;
+use crate::harness::{Room, wait_for};
 
 /// An image, a volume, a network and a container of each kind of trouble.
 fn break_records(room: &Room) -> Vec<&'static str> {
@@ -191,6 +195,87 @@ fn a_container_whose_record_is_torn() {
         assert_eq!(fs::read_dir(room.data().join("names")).expect("names").count(), 0);
         room.call(&create).ok();
         room.call(&["rm", "torn"]).ok();
+    }
+    room.assert_gone();
+}
+
+fn make_node(path: &Path, kind: FileType) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o600.into(), 0).expect("a node");
+}
+
+/// What the runtime has recorded of one that runs: whether it does is not known any more, and it is told at once.
+#[test]
+fn a_container_whose_state_is_damaged() {
+    let Some(room) = Room::new() else { return };
+    fs::create_dir(room.folder.join("empty")).expect("a folder");
+    let boxd = Boxd::start(&room, "d");
+    let damage: [&dyn Fn(&Path); 6] = [
+        &|state| fs::write(state, "").expect("a file"),
+        &|state| fs::write(state, "rubbish").expect("a file"),
+        &|state| make_node(state, FileType::Fifo),
+        &|state| fs::create_dir(state).expect("a folder"),
+        &|state| std::os::unix::fs::symlink("elsewhere", state).expect("a link"),
+        &|state| make_node(state, FileType::Socket),
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        let id = room.start(&["--name", "torn"], &["sleep", "1000"]);
+        let id = id.trim();
+        let pid: i32 =
+            room.call(&["inspect", "--format", "{{.State.Pid}}", "torn"]).ok().trim().parse().expect("pid");
+        let state = room.folder.join("runtime/pillbox").join(id).join("state.json");
+        let aside = room.folder.join("aside");
+        fs::rename(&state, &aside).expect("its state");
+        damage(&state);
+        if number % 2 == 1 {
+            // Nobody has it in his hands any more.
+            let monitor = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+            let parent = monitor.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
+            let parent = rustix::process::Pid::from_raw(parent.trim().parse().expect("pid")).expect("pid");
+            rustix::process::kill_process(parent, rustix::process::Signal::KILL).expect("kill");
+        }
+        let remedy =
+            if number < 3 { format!("box rm --force {}", &id[..12]) } else { "put that back".to_string() };
+        let words = [&*state.display().to_string(), &remedy];
+        let began = std::time::Instant::now();
+        let calls: [&[&str]; 8] = [
+            &["ps", "-a"],
+            &["stats", "--no-stream"],
+            &["stop", "torn"],
+            &["kill", "torn"],
+            &["exec", "torn", "true"],
+            &["cp", "torn:/bin", "empty"],
+            &["rm", "torn"],
+            &["inspect", "torn"],
+        ];
+        for call in calls {
+            let said = room.call(call);
+            // `stats` looks twice.
+            let most = if call[0] == "stats" { 2 } else { 1 };
+            let is_told = said.stderr.lines().all(|line| words.iter().all(|word| line.contains(word)));
+            assert!(
+                is_told && (1..=most).contains(&said.stderr.lines().count()),
+                "{call:?}: {}",
+                said.stderr
+            );
+        }
+        if number >= 3 {
+            // The file may be somewhere, and has to come back.
+            room.call(&["rm", "-f", "torn"]).fails(1, words[0]);
+            let _ = fs::remove_dir(&state).or_else(|_| fs::remove_file(&state));
+            fs::rename(&aside, &state).expect("its state");
+        }
+        if number < 2 {
+            let list = boxd.json("GET", "/containers/json?all=1", None, 200);
+            assert_eq!((&list[0]["Id"], &list[0]["State"]), (&json!(id), &json!("dead")));
+            assert!(boxd.refused("GET", "/containers/torn/json", None, 500).contains(words[1]));
+            assert_eq!(boxd.call("DELETE", "/containers/torn?force=1", None).status, 204);
+        } else {
+            room.call(&["rm", "-f", "torn"]).ok();
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+        wait_for("the end of its process", || !Path::new(&format!("/proc/{pid}")).exists());
+        assert!(!state.parent().expect("a folder").exists());
+        assert_eq!(room.call(&["ps", "-a", "-q"]).exits(0).stdout, "");
     }
     room.assert_gone();
 }

@@ -207,6 +207,18 @@ pub fn size(exchange: &Exchange<'_>) -> Outcome<Size> {
     Ok(Size { rows: number("h")?, columns: number("w")? })
 }
 
+/// What Docker says of one that is not removed without force.
+fn why_it_stays(status: &Status) -> Option<&'static str> {
+    match status {
+        Status::Paused { .. } => {
+            Some("paused: unpause and then stop the container before removing or force remove")
+        }
+        Status::Restarting(_) => Some("restarting: stop the container before removing or force remove"),
+        status if status.is_alive() => Some("running: stop the container before removing or force remove"),
+        _ => None,
+    }
+}
+
 /// Removes it with everything that it has changed.
 pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, record) = named(daemon, exchange)?;
@@ -215,15 +227,8 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     if query.is_set("link") {
         return Err(Fault::invalid("link: box has no links"));
     }
-    let state = match Status::of(&daemon.store, &folder)? {
-        Status::Paused { .. } => {
-            Some("paused: unpause and then stop the container before removing or force remove")
-        }
-        Status::Restarting(_) => Some("restarting: stop the container before removing or force remove"),
-        status if status.is_alive() => Some("running: stop the container before removing or force remove"),
-        _ => None,
-    };
-    if let Some(state) = state.filter(|_| !force) {
+    // By force it goes whatever it does, and also if nobody knows that.
+    if !force && let Some(state) = why_it_stays(&Status::of(&daemon.store, &folder)?) {
         return Err(Fault::conflict(format!("cannot remove container \"{name}\": container is {state}")));
     }
     let volumes = if query.is_set("v") { Volumes::Go } else { Volumes::Stay };

@@ -175,8 +175,12 @@ fn append(list: &mut Vec<u8>, value: &impl Serialize) -> crate::Result<()> {
 fn rows(store: &Store, reading: &Reading, all: bool) -> crate::Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(reading.containers.len());
     for known in &reading.containers {
-        // One that has gone meanwhile is none.
-        let Ok(status) = Status::from(store, &known.folder, known.progress.clone()) else { continue };
+        let status = match Status::from(store, &known.folder, known.progress.clone()) {
+            // One that has gone meanwhile is none.
+            Err(error) if error.kind() == crate::Kind::NotFound => continue,
+            // Of one whose state is damaged the list says that it is no good, and `inspect` why.
+            status => status.unwrap_or(Status::Lost),
+        };
         if !all && !status.is_alive() && !matches!(status, Status::Restarting(_)) {
             continue;
         }

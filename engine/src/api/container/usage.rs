@@ -167,7 +167,8 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (mut deleted, mut freed) = (Vec::new(), 0);
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let status = Status::of(store, &folder)?;
+        // One that has gone meanwhile, or of which nobody knows whether it runs.
+        let Ok(status) = Status::of(store, &folder) else { continue };
         let is_over = !status.is_alive() && !matches!(status, Status::Restarting(_));
         let labels = &record.options.labels;
         let is_meant = limit.is_none_or(|limit| record.created < limit)
