@@ -31,6 +31,7 @@ mod options;
 mod output;
 mod process_group;
 mod provider;
+mod solve_status;
 mod source;
 mod syntax;
 
@@ -51,6 +52,7 @@ pub use options::{
     GitIdentity, Keeper, NamedContext, Output, Secret, parse_epoch,
 };
 pub use provider::{Provided, Provider, Replaced, StoreImages, whole_name};
+pub use solve_status::{LogNews, Reporter, SolveStatus, StatusNews, VertexNews, WarningNews};
 pub use syntax::TEXT_MAX;
 
 use cache::Imports;

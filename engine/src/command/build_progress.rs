@@ -5,16 +5,15 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use super::build_part::Part;
 use super::build_screen::Screen;
-use crate::build::{Ending, Event, Sink, Stream};
+use crate::build::{Ending, Event, Reporter, Sink};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::message::{line, lines};
 use crate::reference::Reference;
 use crate::thread::spawn;
+use crate::time::Moment;
 use crate::transfer::{Observer, Step};
 
 /// How it is shown.
@@ -24,7 +23,7 @@ pub enum Style {
     Terminal,
     /// Lines, as BuildKit has them with `--progress plain`.
     Plain,
-    /// A line of JSON for each event.
+    /// A line of JSON for each event, as BuildKit has them with `--progress rawjson`.
     Json,
     /// Not at all, unless it fails.
     Quiet,
@@ -55,6 +54,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// A sink that shows what it hears on stderr.
 pub struct Printer {
     style: Style,
+    reporter: Reporter,
     began: Instant,
     state: Mutex<State>,
     /// Told when it is over.
@@ -73,7 +73,9 @@ struct State {
 
 impl Printer {
     pub fn new(style: Style) -> Printer {
-        Printer { style, began: Instant::now(), state: Mutex::default(), over: Condvar::new() }
+        // Parts of another build have other digests.
+        let reporter = Reporter::new(Moment::now().0.to_string());
+        Printer { style, reporter, began: Instant::now(), state: Mutex::default(), over: Condvar::new() }
     }
 
     /// Shows what happens while some work is done.
@@ -109,6 +111,7 @@ impl Printer {
     pub fn say(&self, text: &str) {
         match self.style {
             Style::Terminal => self.state().above += &format!("box: {}\n", line(text)),
+            Style::Json => Sink::note(self, Event::Warning(text.to_string())),
             _ => super::say(text),
         }
     }
@@ -152,7 +155,9 @@ impl Sink for Printer {
     fn note(&self, event: Event) {
         let mut state = self.state();
         if self.style == Style::Json {
-            write(&format!("{}\n", document(&event)));
+            // It has strings and numbers alone, so that there is nothing that could not be written.
+            let document = serde_json::to_string(&self.reporter.report(event)).unwrap_or_default();
+            return write(&(document + "\n"));
         }
         let text = state.take(event);
         if self.style == Style::Plain {
@@ -232,34 +237,11 @@ fn seconds(time: Duration) -> String {
     format!("{:.1}s", time.as_secs_f64())
 }
 
-fn document(event: &Event) -> serde_json::Value {
-    match event {
-        Event::Begun { vertex, name } => json!({"vertex": vertex, "name": name}),
-        Event::Note { vertex, text } => json!({"vertex": vertex, "note": text}),
-        Event::Missed { vertex, reason } => {
-            json!({"vertex": vertex, "note": format!("not cached: {reason}")})
-        }
-        Event::Output { vertex, stream, bytes } => {
-            let stream = if *stream == Stream::Stdout { "stdout" } else { "stderr" };
-            json!({"vertex": vertex, "stream": stream, "text": String::from_utf8_lossy(bytes)})
-        }
-        Event::Ended { vertex, ending, time } => {
-            let (status, error) = match ending {
-                Ending::Done => ("done", None),
-                Ending::Cached => ("cached", None),
-                Ending::Cancelled => ("canceled", None),
-                Ending::Failed(error) => ("error", Some(error)),
-            };
-            json!({"vertex": vertex, "status": status, "error": error, "seconds": time.as_secs_f64()})
-        }
-        Event::Warning(text) => json!({"warning": text}),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::build_part::LINE_MAX;
     use super::*;
+    use crate::build::Stream;
 
     #[test]
     fn lines_are_buildkit_s() {

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::harness::{Output, Room};
 use crate::registry::{Answer, Content, Registry, layer};
 
@@ -362,6 +364,25 @@ fn the_same_sources_give_the_same_image() {
     assert_eq!(times, "1000000000\n".repeat(5));
 }
 
+/// What a build says with `--progress rawjson`: nothing but documents of BuildKit's kind.
+fn solve_statuses(room: &Room, dockerfile: &str) -> Vec<Value> {
+    let json = build(room, &["--progress", "rawjson"], dockerfile).exits(0).stderr;
+    let read = |line: &str| -> Value {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    };
+    let documents: Vec<Value> = json.lines().map(read).collect();
+    let known = ["vertexes", "statuses", "logs", "warnings"];
+    let is_known = |document: &Value| {
+        document.as_object().is_some_and(|members| members.keys().all(|name| known.contains(&name.as_str())))
+    };
+    assert!(documents.iter().all(is_known), "{json}");
+    documents
+}
+
+fn members(documents: &[Value], of: &str) -> Vec<Value> {
+    documents.iter().flat_map(|document| document[of].as_array().cloned().unwrap_or_default()).collect()
+}
+
 #[test]
 fn agents_rights_and_the_forms_of_progress() {
     let Some(room) = Room::new() else { return };
@@ -391,18 +412,28 @@ fn agents_rights_and_the_forms_of_progress() {
     let found = said(&room, "rights", "cat /said");
     let all = u64::from_str_radix(found.split_whitespace().nth(1).expect("rights"), 16).expect("a number");
     assert!(all & 1 << 21 != 0 && found.contains("lo"), "SYS_ADMIN and the host's interfaces: {found}");
-    let json = build(&room, &["--progress", "rawjson"], "FROM base:1\nRUN echo words\n").exits(0).stderr;
-    let documents: Vec<serde_json::Value> = json
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    assert!(documents.iter().all(|document| document["vertex"].is_number()), "{json}");
-    let is_run = |document: &serde_json::Value| {
-        document["name"].as_str().is_some_and(|name| name.contains("RUN echo words"))
+    let words = "FROM base:1\nENV OTHER=$NONE\nRUN echo words; echo others >&2\n";
+    let documents = solve_statuses(&room, words);
+    let all = |of: &str| members(&documents, of);
+    let is_run = |vertex: &Value| vertex["name"].as_str().is_some_and(|name| name.contains("RUN echo words"));
+    let [begun, ended] = &all("vertexes").into_iter().filter(is_run).collect::<Vec<_>>()[..] else {
+        panic!("{documents:?}")
     };
-    let step = &documents.iter().find(|document| is_run(document)).expect("the step")["vertex"];
-    let ends = |document: &&serde_json::Value| document["vertex"] == *step && document["status"] == "done";
-    assert_eq!(documents.iter().filter(ends).count(), 1, "{json}");
+    assert!(
+        begun["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:") && digest.len() == 71)
+    );
+    assert!(
+        begun["started"].as_str().is_some_and(|time| time.ends_with('Z')) && begun["completed"].is_null()
+    );
+    assert_eq!((&begun["digest"], &begun["started"]), (&ended["digest"], &ended["started"]));
+    assert!(ended["completed"].is_string() && ended["cached"].is_null() && ended["error"].is_null());
+    let is_said = |log: &Value| log["vertex"] == begun["digest"] && log["stream"] == 1;
+    let said_by_it: Vec<Value> = all("logs").into_iter().filter(is_said).collect();
+    assert_eq!((said_by_it.len(), &said_by_it[0]["data"]), (1, &json!("d29yZHMK")));
+    assert!(said_by_it[0]["timestamp"].is_string());
+    assert!(all("warnings").iter().any(|warning| warning["short"].is_string() && warning["level"] == 1));
+    let again = solve_statuses(&room, words);
+    assert!(members(&again, "vertexes").iter().any(|vertex| is_run(vertex) && vertex["cached"] == true));
     assert_eq!(build(&room, &["--progress", "quiet"], "FROM base:1\n").exits(0).stderr, "");
 }
 

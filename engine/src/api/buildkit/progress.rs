@@ -1,29 +1,27 @@
 //! What happens in a build, in BuildKit's words.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::job::Job;
 use super::message::{StatusResponse, Timestamp, Vertex, VertexLog, VertexStatus, VertexWarning};
 use super::status::Status;
-use crate::build::{Ending, Event, Sink, Stream};
-use crate::digest::Digest;
+use crate::build::{
+    Ending, Event, LogNews, Reporter, Sink, SolveStatus, StatusNews, VertexNews, WarningNews,
+};
 
 /// Tells a job what happens.
 pub struct Teller {
     job: Arc<Job>,
-    /// By which parts of this build are told from those of others.
-    name: String,
-    parts: Mutex<BTreeMap<usize, Vertex>>,
+    reporter: Reporter,
     behind: AtomicUsize,
 }
 
 impl Teller {
     /// For a build of that name.
     pub fn new(job: Arc<Job>, name: &str) -> Teller {
-        Teller { job, name: name.to_string(), parts: Mutex::default(), behind: AtomicUsize::new(0) }
+        Teller { job, reporter: Reporter::new(name), behind: AtomicUsize::new(0) }
     }
 
     /// A part of a build behind those of the builder.
@@ -42,63 +40,53 @@ impl Teller {
         self.note(Event::Ended { vertex, ending, time: begun.elapsed() });
         done
     }
-
-    fn digest(&self, vertex: usize) -> String {
-        Digest::of(format!("{}\0{vertex}", self.name).as_bytes()).to_string()
-    }
 }
 
 impl Sink for Teller {
     fn note(&self, event: Event) {
-        let now = Some(Timestamp::now());
-        let mut news = StatusResponse::default();
-        match event {
-            Event::Begun { vertex, name } => {
-                let part = Vertex { digest: self.digest(vertex), name, started: now, ..Vertex::default() };
-                self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(vertex, part.clone());
-                news.vertexes.push(part);
-            }
-            Event::Missed { vertex, reason } => news.logs.push(VertexLog {
-                vertex: self.digest(vertex),
-                timestamp: now,
-                stream: 2,
-                bytes: format!("not cached: {reason}\n").into_bytes(),
-            }),
-            Event::Output { vertex, stream, bytes } => news.logs.push(VertexLog {
-                vertex: self.digest(vertex),
-                timestamp: now,
-                stream: if stream == Stream::Stdout { 1 } else { 2 },
-                bytes,
-            }),
-            Event::Note { vertex, text } => news.statuses.push(VertexStatus {
-                id: text,
-                vertex: self.digest(vertex),
-                current: 0,
-                total: 0,
-                timestamp: now,
-                started: now,
-                completed: now,
-            }),
-            Event::Ended { vertex, ending, time: _ } => {
-                let part = self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(&vertex);
-                let mut part =
-                    part.unwrap_or_else(|| Vertex { digest: self.digest(vertex), ..Vertex::default() });
-                part.completed = now;
-                match ending {
-                    Ending::Done => {}
-                    Ending::Cached => part.cached = true,
-                    // Clients know these words.
-                    Ending::Cancelled => part.error = "context canceled".to_string(),
-                    Ending::Failed(error) => part.error = error,
-                }
-                news.vertexes.push(part);
-            }
-            Event::Warning(text) => news.warnings.push(VertexWarning {
-                vertex: self.digest(0),
-                level: 1,
-                short: text.into_bytes(),
-            }),
+        self.job.tell(self.reporter.report(event).into());
+    }
+}
+
+impl From<SolveStatus> for StatusResponse {
+    fn from(news: SolveStatus) -> StatusResponse {
+        let SolveStatus { vertexes, statuses, logs, warnings } = news;
+        StatusResponse {
+            vertexes: vertexes.into_iter().map(Vertex::from).collect(),
+            statuses: statuses.into_iter().map(VertexStatus::from).collect(),
+            logs: logs.into_iter().map(VertexLog::from).collect(),
+            warnings: warnings.into_iter().map(VertexWarning::from).collect(),
         }
-        self.job.tell(news);
+    }
+}
+
+impl From<VertexNews> for Vertex {
+    fn from(news: VertexNews) -> Vertex {
+        let VertexNews { digest, name, started, completed, cached, error } = news;
+        let (started, completed) = (started.map(Timestamp::from), completed.map(Timestamp::from));
+        Vertex { digest, name, cached, started, completed, error }
+    }
+}
+
+impl From<StatusNews> for VertexStatus {
+    fn from(news: StatusNews) -> VertexStatus {
+        let StatusNews { id, vertex, current, timestamp, started, completed } = news;
+        let [timestamp, started, completed] =
+            [timestamp, started, completed].map(|moment| moment.map(Timestamp::from));
+        VertexStatus { id, vertex, current, total: 0, timestamp, started, completed }
+    }
+}
+
+impl From<LogNews> for VertexLog {
+    fn from(news: LogNews) -> VertexLog {
+        let LogNews { vertex, stream, data, timestamp } = news;
+        VertexLog { vertex, timestamp: timestamp.map(Timestamp::from), stream, bytes: data }
+    }
+}
+
+impl From<WarningNews> for VertexWarning {
+    fn from(news: WarningNews) -> VertexWarning {
+        let WarningNews { vertex, level, short } = news;
+        VertexWarning { vertex, level, short }
     }
 }

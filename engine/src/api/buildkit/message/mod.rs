@@ -32,13 +32,6 @@ pub struct Timestamp {
     pub nanos: i32,
 }
 
-impl Timestamp {
-    /// Now.
-    pub fn now() -> Timestamp {
-        Moment::now().into()
-    }
-}
-
 impl From<Moment> for Timestamp {
     fn from(moment: Moment) -> Timestamp {
         const SECOND: u64 = 1_000_000_000;
