@@ -1,6 +1,7 @@
 //! A connection that has become a stream in both directions: somebody who is attached to a program.
 
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -73,16 +74,47 @@ pub struct Attached<'c> {
     connection: &'c UnixStream,
     /// What it had sent before it was attached.
     begun: Vec<u8>,
+    /// What it has sent for the program before there was one.
+    ahead: VecDeque<u8>,
     form: Form,
     frames: Frames,
     shown: Shown,
     is_gone: bool,
+    /// Whether it sends nothing more.
+    is_silent: bool,
 }
+
+/// How much of it is kept before there is a program. Above this nothing more is read.
+const AHEAD_MAX: usize = 1 << 16;
 
 impl<'c> Attached<'c> {
     /// A client whose connection was hijacked; `begun` is what had come of it.
     pub fn new(connection: &'c UnixStream, begun: Vec<u8>, form: Form, shown: Shown) -> Attached<'c> {
-        Attached { connection, begun, form, frames: Frames::default(), shown, is_gone: false }
+        let (ahead, frames) = (VecDeque::new(), Frames::default());
+        Attached { connection, begun, ahead, form, frames, shown, is_gone: false, is_silent: false }
+    }
+
+    /// Whether it is to be read while there is no program yet: frames want answers. Other clients are read by their programs alone.
+    pub fn is_read_ahead(&self) -> bool {
+        let is_open = !self.is_silent && !self.frames.have_ended();
+        self.form == Form::WebSocket && is_open && self.ahead.len() < AHEAD_MAX
+    }
+
+    /// Whether it wants to be attached no more.
+    pub fn has_left(&self) -> bool {
+        self.frames.have_ended()
+    }
+
+    /// Reads what has come while there is no program yet, and answers that. What is for the program is kept for it, or dropped.
+    pub fn read_ahead(&mut self, keeps: bool) {
+        let mut buffer = [0; 1 << 14];
+        match self.read_connection(&mut buffer) {
+            Ok(0) => self.is_silent = true,
+            Ok(length) if keeps => self.ahead.extend(&buffer[..length]),
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            // It is said again to whoever reads for the program.
+            Err(_) => self.is_silent = true,
+        }
     }
 
     /// What has come of the connection.
@@ -94,6 +126,29 @@ impl<'c> Attached<'c> {
         buffer[..length].copy_from_slice(&self.begun[..length]);
         self.begun.drain(..length);
         Ok(length)
+    }
+
+    /// What has come for the program.
+    fn read_connection(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        if self.frames.have_ended() {
+            return Ok(0);
+        }
+        let length = self.read_raw(buffer)?;
+        if self.form != Form::WebSocket || length == 0 {
+            return Ok(length);
+        }
+        let Came { data, answer } = self.frames.take(&buffer[..length]);
+        self.send(&answer);
+        if self.frames.have_ended() {
+            // Both have said so: nothing moves any more.
+            let _ = self.connection.shutdown(Shutdown::Both);
+        }
+        // A frame has a head: what is in it is shorter.
+        buffer[..data.len()].copy_from_slice(&data);
+        match data.is_empty() && !self.frames.have_ended() {
+            true => Err(Errno::AGAIN),
+            false => Ok(data.len()),
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -119,29 +174,14 @@ impl Caller for Attached<'_> {
     }
 
     fn has_input(&self) -> bool {
-        !self.begun.is_empty()
+        !self.begun.is_empty() || !self.ahead.is_empty()
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        if self.frames.have_ended() {
-            return Ok(0);
+        if self.ahead.is_empty() {
+            return self.read_connection(buffer);
         }
-        let length = self.read_raw(buffer)?;
-        if self.form != Form::WebSocket || length == 0 {
-            return Ok(length);
-        }
-        let Came { data, answer } = self.frames.take(&buffer[..length]);
-        self.send(&answer);
-        if self.frames.have_ended() {
-            // Both have said so: nothing moves any more.
-            let _ = self.connection.shutdown(Shutdown::Both);
-        }
-        // A frame has a head: what is in it is shorter.
-        buffer[..data.len()].copy_from_slice(&data);
-        match data.is_empty() && !self.frames.have_ended() {
-            true => Err(Errno::AGAIN),
-            false => Ok(data.len()),
-        }
+        self.ahead.read(buffer).map_err(|_| Errno::IO)
     }
 
     fn show(&mut self, stream: Stream, content: &[u8]) {

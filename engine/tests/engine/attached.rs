@@ -173,3 +173,55 @@ fn clients_attach_by_web_sockets() {
     wait_for("its end", || state("Running") == false);
     assert_eq!(boxd.call("DELETE", &format!("/containers/{id}"), None).status, 204);
 }
+
+/// Before the start frames are answered, and what is for the program is kept for it.
+#[test]
+fn web_sockets_speak_before_the_start() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    let mut wanted = body(&["sh", "-c", "read x; echo got $x; read x; echo got $x; wc -c"]);
+    for member in ["OpenStdin", "AttachStdin", "StdinOnce"] {
+        wanted[member] = json!(true);
+    }
+    let id = create(&boxd, "cc", &wanted);
+    let path = format!("/containers/{id}/attach/ws?stream=1&stdin=1&stdout=1&stderr=1");
+    let mut client = WebSocket::open(&boxd, &path);
+    let mut looking = WebSocket::open(&boxd, &path.replace("stdin=1&", ""));
+    for ping in [b"one", b"two"] {
+        client.send(9, ping);
+        assert_eq!(client.next(), (10, ping.to_vec()));
+        client.send(1, &[&ping[..], b"\n"].concat());
+    }
+    // Nothing that somebody who only looks on says is kept, however much that is.
+    for _ in 0..2000 {
+        looking.send(1, &[b'x'; 120]);
+    }
+    looking.send(9, b"still there?");
+    assert_eq!(looking.next(), (10, b"still there?".to_vec()));
+    // Whoever leaves is let go at once, whatever he has said.
+    let mut leaving = WebSocket::open(&boxd, &path.replace("stdin=1&", ""));
+    leaving.send(1, b"bye\n");
+    leaving.send(8, &[3, 232]);
+    assert_eq!(leaving.next(), (8, vec![3, 232]));
+    assert!(leaving.has_ended());
+    // More than is kept: the rest waits.
+    let most = client.0.get_ref().try_clone().expect("a copy");
+    let sent = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            for _ in 0..4000 {
+                client.send(2, &[b'y'; 120]);
+            }
+            most.shutdown(std::net::Shutdown::Write).expect("an end");
+            4000 * 120
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!sender.is_finished(), "it keeps without end");
+        boxd.post(&format!("/containers/{id}/start"), None);
+        sender.join().expect("a sender")
+    });
+    let expected = format!("got one\ngot two\n{sent}\n");
+    assert_eq!(client.text(expected.len()), expected);
+    assert_eq!(looking.text(expected.len()), expected);
+    assert_eq!(client.next(), (8, vec![3, 232]));
+}

@@ -1,8 +1,9 @@
 //! `POST /containers/ID/attach` and `GET /containers/ID/attach/ws`: the client's connection becomes the program's streams, also before that is started.
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::logs::send_log;
 use super::named;
@@ -11,12 +12,13 @@ use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::api::hijack::{Attached, Form, Shown};
 use crate::container::monitor::{Hello, VERSION, Waiting, connect};
-use crate::container::{ContainerRecord, DetachKeys, Happening, Status, Wants, note, relay};
+use crate::container::{Caller, ContainerRecord, DetachKeys, Happening, Status, Wants, note, relay};
+use crate::error::Context;
 use crate::store::{ContainerFolder, Store};
 use crate::time::Moment;
 
 /// How often it is looked whether a container that was never started is still there.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Attaches the client.
 pub fn attach(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
@@ -75,7 +77,8 @@ fn serve(
         send_log(&daemon.store, folder, record, (shown, until), form, connection)?;
     }
     let mut attached = Attached::new(connection, begun, form, shown);
-    if let Some(monitor) = monitor.map(|monitor| monitor.reach(folder, connection)).transpose()?.flatten() {
+    let monitor = monitor.map(|monitor| monitor.reach(folder, &mut attached, wants.input.is_some()));
+    if let Some(monitor) = monitor.transpose()?.flatten() {
         // What became of the program is said by `wait`.
         let _ = relay(&monitor, wants, &mut attached);
     }
@@ -99,20 +102,62 @@ fn find(store: &Store, folder: &ContainerFolder, hello: Hello) -> Outcome<Monito
 }
 
 impl Monitor {
-    /// Waits for it; `None` if the client or the container has gone.
-    fn reach(self, folder: &ContainerFolder, connection: &UnixStream) -> Outcome<Option<UnixStream>> {
-        use crate::container::{Waited, wait_for_either};
+    /// Waits for it, and answers the client meanwhile. What that sends is kept for the program if it is for that; `None` if the client or
+    /// the container has gone.
+    fn reach(
+        self,
+        folder: &ContainerFolder,
+        attached: &mut Attached<'_>,
+        keeps_input: bool,
+    ) -> Outcome<Option<UnixStream>> {
         let waiting = match self {
             Monitor::There(stream) => return Ok(Some(stream)),
             Monitor::Expected(waiting) => waiting,
         };
         loop {
-            match wait_for_either(waiting.listener().as_fd(), connection.as_fd(), Some(LOOK))? {
-                Waited::Ready => return Ok(Some(waiting.accept()?)),
-                Waited::Gone => return Ok(None),
-                Waited::Nothing if !ContainerRecord::is_there(folder) => return Ok(None),
-                Waited::Nothing => {}
+            match first(waiting.listener(), attached)? {
+                First::Monitor => return Ok(Some(waiting.accept()?)),
+                First::Words => attached.read_ahead(keeps_input),
+                First::Leave => return Ok(None),
+                First::Nothing if !ContainerRecord::is_there(folder) => return Ok(None),
+                First::Nothing => {}
+            }
+            if attached.has_left() {
+                return Ok(None);
             }
         }
     }
+}
+
+/// What comes first of the monitor and the client.
+enum First {
+    Monitor,
+    /// There is something to be read of the client.
+    Words,
+    /// It has gone.
+    Leave,
+    Nothing,
+}
+
+fn first(monitor: &UnixListener, attached: &Attached<'_>) -> Outcome<First> {
+    let is_read = attached.is_read_ahead();
+    if is_read && attached.has_input() {
+        return Ok(First::Words);
+    }
+    // That the other end is closed is always told.
+    let wanted = if is_read { PollFlags::IN } else { PollFlags::empty() };
+    let client = attached.input();
+    let mut polled = [PollFd::new(monitor, PollFlags::IN), PollFd::from_borrowed_fd(client, wanted)];
+    match poll(&mut polled, Some(&LOOK)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno).context(|| "wait for the container")?,
+    }
+    let [monitor, client] = polled.map(|one| one.revents());
+    Ok(match () {
+        // Whoever has gone may have left something to be read.
+        () if client.contains(PollFlags::IN) => First::Words,
+        () if !client.is_empty() => First::Leave,
+        () if !monitor.is_empty() => First::Monitor,
+        () => First::Nothing,
+    })
 }
