@@ -2,11 +2,13 @@
 //! moment, and is never written.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::container::{ContainerRecord, Progress};
 use crate::order::Collect;
+use crate::registries::Registries;
 use crate::store::{ContainerFolder, ContainerId, Stamp, Stamps, Store, stamping_time};
 use crate::thread::by_shares;
 
@@ -31,8 +33,8 @@ struct Text {
     bytes: Arc<[u8]>,
 }
 
-/// The states of the folders of networks and of images.
-type Names = [Stamp; 2];
+/// The states of the folders of networks and of images, and of each file that says what names of images mean.
+type Names = Arc<[Stamp]>;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -44,6 +46,15 @@ pub struct KnownContainers {
 struct Kept {
     containers: BTreeMap<ContainerId, Arc<Known>>,
     folders: Option<(Stamp, Arc<[ContainerFolder]>)>,
+    name_files: NameFiles,
+}
+
+/// The files that say what names of images mean.
+#[derive(Debug, Default)]
+struct NameFiles {
+    places: Vec<PathBuf>,
+    /// The files, and the states of the places in which they were found.
+    found: Option<(Vec<Stamp>, Vec<PathBuf>)>,
 }
 
 /// A folder, its state, and what is known of that.
@@ -53,7 +64,7 @@ type Look<'f> = (&'f ContainerFolder, Stamp, Option<Arc<Known>>);
 pub struct Reading {
     /// One that is gone meanwhile, or was never complete, is none.
     pub containers: Vec<Arc<Known>>,
-    /// Of networks and images, if nothing happens to them.
+    /// Of networks, images and the meaning of their names, if nothing happens to them.
     names: Option<Names>,
 }
 
@@ -64,10 +75,8 @@ impl KnownContainers {
     /// The folder of all of them cannot be read.
     pub fn read(&self, store: &Store) -> crate::Result<Reading> {
         let now = stamping_time();
-        let names = [store.networks().folder(), store.images().folder()]
-            .map(|folder| Stamp::of(folder).unwrap_or(Stamp::NOWHERE));
-        let names = Some(names).filter(|names| names.iter().all(|stamp| stamp.is_settled(now)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = kept.names(store, now);
         let stamps = Stamps::within(store.containers().folder())?;
         let folders = kept.folders(store, &stamps, now)?;
         let looks: Vec<_> = folders.iter().filter_map(|folder| kept.look(&stamps, folder)).collect();
@@ -84,6 +93,14 @@ impl KnownContainers {
 }
 
 impl Kept {
+    /// The states of all by which things have names.
+    fn names(&mut self, store: &Store, now: Duration) -> Option<Names> {
+        let (networks, images) = (store.networks(), store.images());
+        let mut names = stamps_of([networks.folder(), images.folder()].into_iter());
+        names.extend(self.name_files.stamps(now)?);
+        names.iter().all(|stamp| stamp.is_settled(now)).then(|| names.into())
+    }
+
     /// Where containers are: as it was, if none has come or gone.
     fn folders(
         &mut self,
@@ -113,6 +130,30 @@ impl Kept {
     }
 }
 
+impl NameFiles {
+    /// The states of all of them; `None` if nobody can tell, or they have just changed: then nothing is kept.
+    fn stamps(&mut self, now: Duration) -> Option<Vec<Stamp>> {
+        if self.places.is_empty() {
+            self.places = Registries::places_of_caller();
+        }
+        let mut stamps = stamps_of(self.places.iter().map(PathBuf::as_path));
+        if self.found.as_ref().is_none_or(|(before, _)| *before != stamps) {
+            self.found = Some((stamps.clone(), Registries::files_of_caller().ok()?));
+        }
+        stamps.extend(stamps_of(self.found.iter().flat_map(|(_, files)| files).map(PathBuf::as_path)));
+        let is_settled = stamps.iter().all(|stamp| stamp.is_settled(now));
+        if !is_settled {
+            self.found = None;
+        }
+        is_settled.then_some(stamps)
+    }
+}
+
+/// The states of files and folders, of which some may not be there.
+fn stamps_of<'p>(paths: impl Iterator<Item = &'p Path>) -> Vec<Stamp> {
+    paths.map(|path| Stamp::of(path).unwrap_or(Stamp::NOWHERE)).collect()
+}
+
 fn read(folder: &ContainerFolder, stamp: Stamp) -> Option<Arc<Known>> {
     let progress = Progress::read(folder).ok()?;
     let record = ContainerRecord::read(folder).ok()??;
@@ -123,12 +164,12 @@ impl Reading {
     /// How a container is listed, if that is still so.
     pub fn text(&self, known: &Known) -> Option<Arc<[u8]>> {
         let text = known.text();
-        text.as_ref().filter(|text| Some(text.names) == self.names).map(|text| text.bytes.clone())
+        text.as_ref().filter(|text| Some(&text.names) == self.names.as_ref()).map(|text| text.bytes.clone())
     }
 
     /// Keeps how a container is listed.
     pub fn keep_text(&self, known: &Known, bytes: &[u8]) {
-        *known.text() = self.names.map(|names| Text { names, bytes: bytes.into() });
+        *known.text() = self.names.clone().map(|names| Text { names, bytes: bytes.into() });
     }
 }
 

@@ -58,9 +58,20 @@ pub enum PullFrom {
 /// # Errors
 /// A folder cannot be read.
 pub fn of_caller() -> Result<Vec<PathBuf>> {
+    find(Path::new(MACHINE), of_user().as_deref())
+}
+
+/// Where the calling user has his own.
+fn of_user() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = folder("XDG_CONFIG_HOME").or(folder("HOME").map(|home| home.join(".config")));
-    find(Path::new(MACHINE), config.map(|config| config.join("containers")).as_deref())
+    config.map(|config| config.join("containers"))
+}
+
+/// What shows which files those are: as long as these are as they were, they are the same ones.
+pub fn places_of_caller() -> Vec<PathBuf> {
+    let folders = [Some(PathBuf::from(MACHINE)), of_user()].into_iter().flatten();
+    folders.flat_map(|folder| [FILE, FOLDER].map(|name| folder.join(name))).collect()
 }
 
 fn find(machine: &Path, user: Option<&Path>) -> Result<Vec<PathBuf>> {

@@ -70,6 +70,19 @@ impl Registries {
         Ok(registries)
     }
 
+    /// The files that say so, as they are now: some may not be there.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn files_of_caller() -> Result<Vec<PathBuf>> {
+        file::of_caller()
+    }
+
+    /// What shows which files those are: as long as these are as they were, they are the same ones.
+    pub fn places_of_caller() -> Vec<PathBuf> {
+        file::places_of_caller()
+    }
+
     fn add(&mut self, file: &Path, document: Document) -> Result<()> {
         let Document { unqualified_search_registries, registry, aliases } = document;
         if let Some(search) = unqualified_search_registries {

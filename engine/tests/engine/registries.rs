@@ -1,7 +1,12 @@
 //! What registries.conf says: mirrors, other places, names without a registry.
 
 use std::fs;
+use std::time::Duration;
 
+use serde_json::json;
+
+use crate::api::{body, create, image};
+use crate::boxd::Boxd;
 use crate::harness::Room;
 use crate::registry::{Answer, Content, Registry, distant_address, layer};
 
@@ -90,4 +95,47 @@ fn insecure_registries() {
     assert!(registry.requests("").is_empty());
     configure(&room, &format!("[[registry]]\nlocation = '{}'\ninsecure = true\n", registry.host));
     room.call(&["pull", "-q", &name]).ok();
+}
+
+/// Nothing else changes: boxd keeps how containers are listed that do not run.
+#[test]
+fn lists_of_boxd_notice_that_names_mean_something_else() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    let tar = fs::read(room.tar("rootfs.tar")).expect("tar");
+    let other = "/images/create?fromSrc=-&repo=registry.invalid/other&changes=ENV%20A%3Dc";
+    assert_eq!(boxd.send_tar("POST", other, &tar).status, 200);
+    let id = create(&boxd, "cc", &body(&["true"]));
+    let shown = |text: &str| {
+        let listed = boxd.json("GET", "/containers/json?all=1", None, 200)[0]["Image"].clone();
+        let image = boxd.json("GET", &format!("/containers/{id}/json"), None, 200)["Image"].clone();
+        let expected = if text == "id" { image } else { json!(text) };
+        assert_eq!(listed, expected);
+    };
+    let name = boxd.json("GET", "/containers/json?all=1", None, 200)[0]["Image"].clone();
+    let name = name.as_str().expect("a name");
+    // What has just changed is not kept.
+    let settle = || std::thread::sleep(Duration::from_millis(100));
+    let short = name.split(':').next().expect("a name");
+    let other = format!("[aliases]\n'{short}' = 'registry.invalid/other'\n");
+    let added = room.folder.join("home/.config/containers/registries.conf.d");
+    fs::create_dir(&added).expect("folder");
+    for (path, is_whole) in [("../registries.conf", true), ("a.conf", false), ("a.conf", false)] {
+        let path = added.join(path);
+        for (text, expected) in [("", name), (&other, "id"), ("", name)] {
+            fs::write(&path, text).expect("file");
+            settle();
+            (shown(expected), shown(expected));
+        }
+        if !is_whole {
+            // Made, and removed.
+            fs::write(&path, &other).expect("file");
+            settle();
+            (shown("id"), shown("id"));
+            fs::remove_file(&path).expect("remove");
+            settle();
+            (shown(name), shown(name));
+        }
+    }
 }
