@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::rootless::Namespaces;
 use crate::error::{Error, Kind, Result};
+use crate::forward::address_inside;
 use crate::inside::NetworkAct;
 use crate::order;
 
@@ -17,10 +18,35 @@ pub struct Connector {
     namespaces: Namespaces,
     /// netconf.json.
     document: Value,
-    /// Its published ports, as they are shown.
-    shown: Vec<String>,
+    /// Its published ports.
+    shown: Vec<Shown>,
     /// What the user should know.
     notes: Vec<String>,
+}
+
+/// A published port.
+#[derive(Debug)]
+struct Shown {
+    /// As it is published there.
+    inside: String,
+    /// As it is shown.
+    outside: String,
+}
+
+impl Shown {
+    /// Of what is recorded of a container's interface; both ways in which it can be published there.
+    fn of(text: &str) -> Vec<Shown> {
+        let port = || {
+            let (outside, container_port) = text.split_once(" -> ")?;
+            let (host, protocol) = outside.rsplit_once('/')?;
+            Port::parse(&format!("{host}:{container_port}/{protocol}")).ok()?.pop()
+        };
+        let Some(port) = port() else { return Vec::new() };
+        let mut ways = [true, false].map(|has_v4| told(&inside(&port, has_v4))).to_vec();
+        // Of all addresses they are one.
+        ways.dedup();
+        ways.into_iter().map(|inside| Shown { inside, outside: text.to_string() }).collect()
+    }
 }
 
 impl Connector {
@@ -31,13 +57,14 @@ impl Connector {
 
     /// Of one that has these interfaces.
     pub fn of_connected(namespaces: Namespaces, interfaces: &[Interface]) -> Connector {
-        let shown = interfaces.iter().flat_map(|interface| interface.ports.iter().cloned()).collect();
+        let texts = interfaces.iter().flat_map(|interface| interface.ports.iter());
+        let shown = texts.flat_map(|text| Shown::of(text)).collect();
         Connector { namespaces, document: Value::Null, shown, notes: Vec::new() }
     }
 
     /// What is needed besides the interfaces. The result is netconf.json with the ports of the loopback there to which those of the host
     /// lead, which are open from now on, and how those are shown.
-    fn begin(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> Result<(String, Vec<String>)> {
+    fn begin(&self, whose: &Whose, pid: i32, notes: &mut Vec<String>) -> Result<(String, Vec<Shown>)> {
         notes.extend(self.notes.iter().cloned());
         let mut document = self.document.clone();
         let (mut shown, mut has_way_out) = (Vec::new(), false);
@@ -50,14 +77,17 @@ impl Connector {
                 let parsed: pillbox_network::Result<Vec<_>> =
                     texts.iter().map(|text| Port::parse(text)).collect();
                 let asked: Vec<Port> = parsed.map_err(worded)?.into_iter().flatten().collect();
-                check_numbers(&asked)?;
+                check_numbers(&asked, has_v4(interface))?;
                 let ports = self.namespaces.open_ports(&whose.name, &texts, asked, pid)?;
-                // One number at several addresses of the host is one there.
-                let mut inside: Vec<String> = ports.iter().map(inside_port).collect();
-                order::sort(&mut inside);
-                inside.dedup();
-                interface["ports"] = inside.into();
-                shown.extend(ports.iter().map(|port| format!("{port} -> {}", port.container_port)));
+                let has_v4 = has_v4(interface);
+                let inside = |port: &Port| inside(port, has_v4);
+                let mut wanted: Vec<String> = ports.iter().map(|port| published(&inside(port))).collect();
+                order::sort(&mut wanted);
+                wanted.dedup();
+                interface["ports"] = wanted.into();
+                shown.extend(
+                    ports.iter().map(|port| Shown { inside: told(&inside(port)), outside: told(port) }),
+                );
             }
         }
         if has_way_out && let Err(error) = self.namespaces.open_way_out() {
@@ -67,8 +97,8 @@ impl Connector {
     }
 }
 
-/// A number leads to one port of the container, at whatever addresses of the host it is published.
-fn check_numbers(ports: &[Port]) -> Result<()> {
+/// A number leads to one port of the container at each address; without IPv4 at all of them.
+fn check_numbers(ports: &[Port], has_v4: bool) -> Result<()> {
     for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.host_port != 0) {
         let is_same = |other: &&Port| (other.host_port, other.protocol) == (port.host_port, port.protocol);
         for other in ports[..index].iter().filter(is_same) {
@@ -76,9 +106,10 @@ fn check_numbers(ports: &[Port]) -> Result<()> {
             if is_all(port) || is_all(other) || port.host_ip == other.host_ip {
                 return Err(Error::invalid(format!("port {port}: it is published twice")));
             }
-            if port.container_port != other.container_port {
+            if port.container_port != other.container_port && !has_v4 {
                 let led = other.container_port;
-                let why = "on an ordinary user's networks a number leads to one port of the container";
+                let why =
+                    "on an ordinary user's network without IPv4 a number leads to one port of the container";
                 return Err(Error::invalid(format!("port {port}: {why}, and {other} leads to {led}")));
             }
         }
@@ -86,20 +117,42 @@ fn check_numbers(ports: &[Port]) -> Result<()> {
     Ok(())
 }
 
-/// As it is published there: whatever the address of the host, it is reached by the loopback.
-fn inside_port(port: &Port) -> String {
-    format!("{}:{}/{}", port.host_port, port.container_port, port.protocol.name())
+/// Whether the container has an address of IPv4 on the network of an interface.
+fn has_v4(interface: &Value) -> bool {
+    let subnets = interface["model"]["subnets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    subnets.is_empty() || subnets.iter().any(|subnet| subnet.as_str().is_some_and(|text| !text.contains(':')))
+}
+
+/// The port of the loopback there that stands for one of the host.
+fn inside(port: &Port, has_v4: bool) -> Port {
+    let host_ip = address_inside(port.host_ip).filter(|_| has_v4).map(|ip| Ip(ip.into()));
+    Port { host_ip, ..*port }
+}
+
+/// As `--publish` takes it.
+fn published(port: &Port) -> String {
+    let Port { protocol, host_ip, host_port, container_port } = port;
+    let address = host_ip.map(|ip| format!("{ip}:")).unwrap_or_default();
+    format!("{address}{host_port}:{container_port}/{}", protocol.name())
+}
+
+/// As interfaces are recorded with it.
+fn told(port: &Port) -> String {
+    format!("{port} -> {}", port.container_port)
 }
 
 /// Published ports are shown with the address of the host.
-fn with_host_addresses(mut records: Vec<Interface>, shown: &[String]) -> Vec<Interface> {
+fn with_host_addresses(mut records: Vec<Interface>, shown: &[Shown]) -> Vec<Interface> {
     for ports in records.iter_mut().map(|record| &mut record.ports.0) {
-        let at_addresses = |text: &String| {
-            let end = format!(":{text}");
-            let found: Vec<String> = shown.iter().filter(|shown| shown.ends_with(&end)).cloned().collect();
-            if found.is_empty() { vec![text.clone()] } else { found }
+        let at_addresses = |text: String| {
+            let found: Vec<String> = shown
+                .iter()
+                .filter(|shown| shown.inside == text)
+                .map(|shown| shown.outside.clone())
+                .collect();
+            if found.is_empty() { vec![text] } else { found }
         };
-        *ports = ports.iter().flat_map(at_addresses).collect();
+        *ports = std::mem::take(ports).into_iter().flat_map(at_addresses).collect();
     }
     records
 }

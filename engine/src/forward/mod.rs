@@ -1,30 +1,51 @@
 //! Ports of the host that lead to containers of an ordinary user's networks: whoever connects is connected, by a socket of this
 //! process's, to the same port of the loopback in the network namespace that stands for those networks' host, where the packet filter
 //! leads it to the container. The container sees that host's address, not the client's.
+//!
+//! The host's addresses are not there. Each has an address of the loopback instead ([`address_inside`]), so that one number can lead to
+//! several containers.
 
 mod tcp;
 mod udp;
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread::Builder;
 
 use pillbox_network::rootless::bind_ports;
-use pillbox_network::{Port, Protocol};
+use pillbox_network::{Ip, Port, Protocol};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+
+/// Where a port of the host leads to.
+type Destination = (Ipv4Addr, u16);
 
 /// What a thread has for its stack, of which the kernel gives what is used.
 const STACK: usize = 128 << 10;
 
+/// The address of the loopback at which a port is published in there that is published at this address of the host: the same one, if that is
+/// one of the lower half of the loopback, else one of the upper half. `None` is all addresses.
+pub fn address_inside(host_ip: Option<Ip>) -> Option<Ipv4Addr> {
+    let ip = host_ip.map(|Ip(ip)| ip.to_canonical()).filter(|ip| !ip.is_unspecified())?;
+    let digest = match ip {
+        IpAddr::V4(ip) if ip.is_loopback() && ip.octets()[1] < 128 => return Some(ip),
+        IpAddr::V4(ip) => Digest::of(&ip.octets()),
+        IpAddr::V6(ip) => Digest::of(&ip.octets()),
+    };
+    let [first, second, third, ..] = *digest.as_bytes();
+    // 127.255.255.255 is nobody's.
+    Some(Ipv4Addr::new(127, 128 | first, second, third.min(254)))
+}
+
 /// Sockets of the host.
 #[derive(Debug)]
 pub struct Listeners {
-    tcp: Vec<(TcpListener, u16)>,
-    udp: Vec<(UdpSocket, u16)>,
+    tcp: Vec<(TcpListener, Destination)>,
+    udp: Vec<(UdpSocket, Destination)>,
     /// The ports, with those that were chosen.
     pub ports: Vec<Port>,
 }
@@ -38,9 +59,10 @@ impl Listeners {
         let bound = bind_ports(ports).map_err(|error| Error::from(pillbox::container::worded(error)))?;
         let mut listeners = Listeners { tcp: Vec::new(), udp: Vec::new(), ports: Vec::new() };
         for (port, socket) in bound {
+            let to = (address_inside(port.host_ip).unwrap_or(Ipv4Addr::LOCALHOST), port.host_port);
             match port.protocol {
-                Protocol::Tcp => listeners.tcp.push((TcpListener::from(socket), port.host_port)),
-                _ => listeners.udp.push((UdpSocket::from(socket), port.host_port)),
+                Protocol::Tcp => listeners.tcp.push((TcpListener::from(socket), to)),
+                _ => listeners.udp.push((UdpSocket::from(socket), to)),
             }
             listeners.ports.push(port);
         }
@@ -55,11 +77,11 @@ impl Listeners {
         // Each connection needs two descriptors; what is usual is for programs that use select(2).
         let files = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
-        for (listener, port) in self.tcp {
-            begin(move || tcp::serve(&listener, port))?;
+        for (listener, to) in self.tcp {
+            begin(move || tcp::serve(&listener, to))?;
         }
-        for (socket, port) in self.udp {
-            begin(move || udp::serve(&socket, port))?;
+        for (socket, to) in self.udp {
+            begin(move || udp::serve(&socket, to))?;
         }
         while let Err(Errno::INTR) = poll(&mut [PollFd::new(process, PollFlags::IN)], None) {}
         Ok(())

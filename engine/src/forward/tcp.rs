@@ -1,14 +1,14 @@
 //! Connections.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
-use super::begin;
+use super::{Destination, begin};
 
 /// More connections at a time wait until others have ended.
 const MOST: usize = 4096;
@@ -24,7 +24,7 @@ const PIECE: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes connections, for ever.
-pub fn serve(listener: &TcpListener, port: u16) {
+pub fn serve(listener: &TcpListener, to: Destination) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         if open.load(Ordering::Relaxed) >= MOST {
@@ -39,7 +39,7 @@ pub fn serve(listener: &TcpListener, port: u16) {
         open.fetch_add(1, Ordering::Relaxed);
         let counted = open.clone();
         let begun = begin(move || {
-            connect(client, port);
+            connect(client, to);
             counted.fetch_sub(1, Ordering::Relaxed);
         });
         if begun.is_err() {
@@ -49,9 +49,9 @@ pub fn serve(listener: &TcpListener, port: u16) {
 }
 
 /// A client that finds nobody is hung up on.
-fn connect(client: TcpStream, port: u16) {
-    let found = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-        .or_else(|_| TcpStream::connect((Ipv6Addr::LOCALHOST, port)));
+fn connect(client: TcpStream, to: Destination) {
+    // A container without IPv4 has its port at all addresses.
+    let found = TcpStream::connect(to).or_else(|_| TcpStream::connect((Ipv6Addr::LOCALHOST, to.1)));
     let Ok(server) = found else { return };
     // What is written at once is sent at once, as without anybody in between.
     let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
@@ -117,6 +117,8 @@ impl Ends {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// A client and a server that are connected by what forwards; both give up soon.
@@ -124,7 +126,7 @@ mod tests {
         let open = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (listener, server) = (open(), open());
         let (address, port) = (listener.local_addr().unwrap(), server.local_addr().unwrap().port());
-        std::thread::spawn(move || serve(&listener, port));
+        std::thread::spawn(move || serve(&listener, (Ipv4Addr::LOCALHOST, port)));
         let ends = (TcpStream::connect(address).unwrap(), server.accept().unwrap().0);
         for end in [&ends.0, &ends.1] {
             end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

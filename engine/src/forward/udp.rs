@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{begin, is_readable};
+use super::{Destination, begin, is_readable};
 
 /// What of one more client than that comes is dropped.
 const MOST: usize = 1024;
@@ -19,14 +19,14 @@ const LONGEST: usize = 65_535;
 type Clients = Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>;
 
 /// Takes datagrams, for ever.
-pub fn serve(socket: &UdpSocket, port: u16) {
+pub fn serve(socket: &UdpSocket, to: Destination) {
     let clients = Arc::new(Clients::default());
     let mut buffer = vec![0; LONGEST];
     loop {
         // An error tells of an earlier answer that could not be delivered.
         let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
         let known = lock(&clients).get(&client).cloned();
-        if let Some(server) = known.or_else(|| admit(socket, client, port, &clients)) {
+        if let Some(server) = known.or_else(|| admit(socket, client, to, &clients)) {
             let _ = server.send(&buffer[..length]);
         }
     }
@@ -40,14 +40,14 @@ fn lock(clients: &Clients) -> MutexGuard<'_, HashMap<SocketAddr, Arc<UdpSocket>>
 fn admit(
     socket: &UdpSocket,
     client: SocketAddr,
-    port: u16,
+    to: Destination,
     clients: &Arc<Clients>,
 ) -> Option<Arc<UdpSocket>> {
     if lock(clients).len() >= MOST {
         return None;
     }
     let server = Arc::new(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?);
-    server.connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    server.connect(to).ok()?;
     let (answers, back, known) = (server.clone(), socket.try_clone().ok()?, clients.clone());
     lock(clients).insert(client, server.clone());
     let begun = begin(move || {

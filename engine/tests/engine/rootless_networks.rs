@@ -163,12 +163,51 @@ fn ports_of_several_addresses() {
     for (one, other, words) in [
         ("18090:80", "18090:80", "port 18090/tcp: it is published twice"),
         ("18090:80", "127.0.0.1:18090:81", "port 127.0.0.1:18090/tcp: it is published twice"),
-        ("[::1]:18090:80", "127.0.0.1:18090:81", "and [::1]:18090/tcp leads to 80"),
     ] {
         let run = ["run", "--rm", "--network", "net", "-p", one, "-p", other, "./rootfs", "true"];
         room.call(&run).fails(125, words);
     }
     room.call(&["rm", "-f", "server"]).ok();
+    room.call(&["network", "rm", "net", "other"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+/// At each address of the host a number leads elsewhere: to another container, or to another port of one.
+#[test]
+fn one_number_at_addresses_of_several_containers() {
+    let Some((room, _alone)) = users_room() else { return };
+    room.call(&["network", "create", "net"]).ok();
+    let serve = |word: &str, port: u16| format!("while :; do echo {word} | nc -l -p {port}; done");
+    let both = |one: &str, other: &str| format!("({}) & {}", serve(one, 80), serve(other, 81));
+    let at = |one: &str, other: &str| [format!("{one}:18091:80"), format!("{other}:18091:81")];
+    let containers = [("one", "127.0.0.1", "[::1]"), ("two", "127.0.0.2", "198.51.100.7")];
+    for (name, first, second) in containers {
+        let [first, second] = at(first, second);
+        let flags = ["--network", "net", "-p", &first, "-p", &second];
+        start(&room, name, &flags, &both(&format!("{name}-80"), &format!("{name}-81")));
+    }
+    let assert_led = || {
+        for (name, first, second) in containers {
+            for (address, port) in [(first, 80), (second, 81)] {
+                let (from, expected) = (format!("{address}:18091"), format!("{name}-{port}\n"));
+                wait_for(&format!("{expected:?} at {from}"), || read_from(&from) == expected);
+            }
+            let listed = room.call(&["port", name]).ok();
+            let expected = format!("80/tcp -> {first}:18091\n81/tcp -> {second}:18091\n");
+            assert_eq!(listed, expected);
+        }
+    };
+    assert_led();
+    // Whatever had them is replaced.
+    room.call(&["network", "create", "other"]).ok();
+    room.call(&["network", "connect", "other", "one"]).ok();
+    room.call(&["network", "disconnect", "net", "one"]).ok();
+    room.call(&["restart", "-t", "0", "two"]).ok();
+    assert_led();
+    let run = ["run", "--rm", "--network", "net", "-p", "127.0.0.2:18091:80", "./rootfs", "true"];
+    room.call(&run).fails(125, "port 127.0.0.2:18091/tcp: ");
+    room.call(&["rm", "-f", "one", "two"]).ok();
     room.call(&["network", "rm", "net", "other"]).ok();
     assert_ended(&room);
     room.assert_gone();
