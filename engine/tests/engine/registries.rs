@@ -126,16 +126,19 @@ fn lists_of_boxd_notice_that_names_mean_something_else() {
         for (text, expected) in [("", name), (&other, "id"), ("", name)] {
             fs::write(&path, text).expect("file");
             settle();
-            (shown(expected), shown(expected));
+            shown(expected);
+            shown(expected);
         }
         if !is_whole {
             // Made, and removed.
             fs::write(&path, &other).expect("file");
             settle();
-            (shown("id"), shown("id"));
+            shown("id");
+            shown("id");
             fs::remove_file(&path).expect("remove");
             settle();
-            (shown(name), shown(name));
+            shown(name);
+            shown(name);
         }
     }
 }
