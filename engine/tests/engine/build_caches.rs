@@ -127,6 +127,37 @@ fn change_manifest(cache: &Path, change: &dyn Fn(&mut Value)) {
 }
 
 #[test]
+fn an_export_mends_blobs_and_sweeps_what_killed_ones_have_left() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "one\n");
+    let cache = room.folder.join("cache");
+    let to = format!("type=local,dest={}", cache.display());
+    built(&room, &["--cache-to", &to], STAGES);
+    let content = || {
+        let mut all: Vec<_> =
+            blobs(&cache).into_iter().map(|path| (fs::read(&path).expect("blob"), path)).collect();
+        all.sort();
+        all
+    };
+    let before = content();
+    for (bytes, path) in &before {
+        fs::write(path, vec![b'x'; bytes.len()]).expect("damage");
+    }
+    fs::write(cache.join(".partial-left"), "half").expect("file");
+    let written = fs::File::create(cache.join(".partial-written")).expect("file");
+    rustix::fs::flock(&written, rustix::fs::FlockOperation::LockExclusive).expect("lock");
+    let (_, first) = built(&room, &["--cache-to", &to], STAGES);
+    assert!(content() == before);
+    // What somebody writes is his.
+    let is_there = |name: &str| cache.join(name).exists();
+    assert_eq!([".partial-left", ".partial-written"].map(is_there), [false, true]);
+    let Some(other) = elsewhere(&room) else { return };
+    let (said, then) = built(&other, &[&format!("--cache-from=type=local,src={}", cache.display())], STAGES);
+    assert_eq!((steps(&said), then == first), ((3, 0), true), "{said}");
+}
+
+#[test]
 fn builds_that_export_to_one_folder_at_once_keep_each_others_tags() {
     let Some(room) = Room::new() else { return };
     prepare(&room);

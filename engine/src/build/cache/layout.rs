@@ -8,13 +8,17 @@ use serde_json::json;
 
 use super::Shelf;
 use crate::archive::{open_file, read_bounded};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
+use crate::folder::names;
 use crate::image::{Descriptor, Index, media_type};
 use crate::store::{Lock, Sharing, random_id};
 
 /// Under which the index has the name of a manifest.
 const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// What names of files begin with that are not whole yet.
+const PARTIAL: &str = ".partial-";
 
 /// A manifest in a layout.
 #[derive(Debug, Clone)]
@@ -69,9 +73,8 @@ impl LayoutShelf {
     /// Whole or not at all, whoever else writes there.
     fn write(&self, path: &Path, content: &mut dyn Read) -> Result<()> {
         let named = || format!("write {}", path.display());
-        let beside = self.folder.join(format!(".partial-{}", &random_id()?[..16]));
-        let written = File::create_new(&beside).and_then(|mut file| {
-            std::io::copy(content, &mut file)?;
+        let (beside, mut file, _lock) = self.begin().context(named)?;
+        let written = std::io::copy(content, &mut file).and_then(|_| {
             file.flush()?;
             std::fs::rename(&beside, path)
         });
@@ -80,6 +83,33 @@ impl LayoutShelf {
             let _ = std::fs::remove_file(&beside);
         }
         written.context(named)
+    }
+
+    /// A file that is not whole yet. As long as somebody writes it, it is locked; on a file system that has no locks it is not, and stays
+    /// if he is killed.
+    fn begin(&self) -> Result<(PathBuf, File, Option<Lock>)> {
+        loop {
+            let beside = self.folder.join(format!("{PARTIAL}{}", &random_id()?[..16]));
+            let file = File::create_new(&beside).context(|| beside.display().to_string())?;
+            match Lock::at(&beside, Sharing::Exclusive, "the cache") {
+                Ok(lock) if lock.is_of(&file) => return Ok((beside, file, Some(lock))),
+                // Somebody has swept it before it was locked.
+                _ if matches!(beside.try_exists(), Ok(false)) => {}
+                _ => return Ok((beside, file, None)),
+            }
+        }
+    }
+
+    /// Removes what killed ones were writing.
+    fn sweep(&self) {
+        for name in names(&self.folder).into_iter().flatten() {
+            let path = self.folder.join(&name);
+            let is_partial = name.as_encoded_bytes().starts_with(PARTIAL.as_bytes());
+            if is_partial && let Ok(Some(_lock)) = Lock::try_at(&path, Sharing::Exclusive) {
+                // What cannot be removed takes room, and nothing else.
+                let _ = std::fs::remove_file(&path);
+            }
+        }
     }
 }
 
@@ -102,12 +132,18 @@ impl Shelf for LayoutShelf {
         Ok(Box::new(open_file(&path).context(|| path.display().to_string())?))
     }
 
+    /// By its content: what a disk or somebody else has damaged is written anew.
     fn has(&self, blob: &Descriptor) -> Result<bool> {
-        match std::fs::symlink_metadata(self.path(&blob.digest)) {
-            Ok(status) => Ok(status.is_file() && status.len() == blob.size),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).context(|| self.name()),
+        let path = self.path(&blob.digest);
+        match std::fs::symlink_metadata(&path) {
+            Ok(status) if !status.is_file() || status.len() != blob.size => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).context(|| self.name()),
         }
+        // What cannot be read is of no use either.
+        let found = open_file(&path).ok().and_then(|file| Hasher::of(file).ok());
+        Ok(found.is_some_and(|hasher| hasher.digest() == blob.digest))
     }
 
     fn put(&self, blob: &Descriptor, mut file: &File) -> Result<()> {
@@ -123,6 +159,7 @@ impl Shelf for LayoutShelf {
         // Others may put caches with other tags there. On a file system that has no locks the last one wins.
         let what = format!("the cache {}", self.folder.display());
         let _lock = Lock::at(&self.folder, Sharing::Exclusive, &what).ok();
+        self.sweep();
         let mut index = self.index()?.unwrap_or_else(|| Index {
             schema_version: 2,
             media_type: Some(media_type::OCI_INDEX.to_string()),
