@@ -21,7 +21,7 @@ use crate::build::{
     build as build_image, parse_epoch,
 };
 use crate::container::size::parse_bytes;
-use crate::container::{NetworkMode, Options, check_options};
+use crate::container::{NetworkMode, Options, check_networks, check_options};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Platform;
@@ -121,6 +121,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?.filter(|file| !file.is_empty()))?;
     let store = global.store()?;
+    check_networks(&store, &options.run.network)?;
     prepare_files(arguments)?;
     let images = StoreImages {
         store: &store,

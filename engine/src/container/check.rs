@@ -9,9 +9,10 @@ use pillbox_network::link::parse_mac;
 
 use super::compile::compile_ulimit;
 use super::network::{address_flag, named_address};
-use super::options::{Limits, Mount, MountSource, Network, Options};
+use super::options::{Limits, Mount, MountSource, Network, NetworkMode, Options};
 use crate::error::{Error, Result};
 use crate::order;
+use crate::store::Store;
 
 /// What can be mounted in /proc in place of what is there: files alone.
 const PROC: &str = "/proc";
@@ -36,6 +37,19 @@ pub fn check_options(options: &Options) -> Result<()> {
     check_cgroup_parent(options.namespaces.cgroup_parent.as_deref())?;
     options.sysctls.keys().try_for_each(|name| check_sysctl(name))?;
     options.mounts.iter().try_for_each(check_mount)
+}
+
+/// Checks that the networks, or the container whose network it is, are there.
+///
+/// # Errors
+/// One is not; it is named.
+pub fn check_networks(store: &Store, network: &Network) -> Result<()> {
+    match &network.mode {
+        NetworkMode::Container(other) => store.containers().find(other).map(drop),
+        NetworkMode::Named(name) => store.networks().find(name).map(drop),
+        NetworkMode::Default | NetworkMode::None | NetworkMode::Host => Ok(()),
+    }
+    .map_err(|error| error.context("--network"))
 }
 
 fn check_workdir(options: &Options) -> Result<()> {

@@ -68,7 +68,7 @@ mod update;
 pub use account::{Account, Accounts};
 pub use attach::{Attaching, Caller, Outcome, Wants, relay};
 pub use attendant::exec_detached;
-pub use check::check_options;
+pub use check::{check_networks, check_options};
 pub use commit::{CommitOptions, commit};
 pub use compile::{arguments, compile};
 pub use connection::{connect, disconnect};

@@ -4,6 +4,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What Go calls systems.
+const SYSTEMS: [&str; 9] =
+    ["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "android", "wasip1"];
+
+/// What Go calls machines.
+const MACHINES: [&str; 15] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x", "sparc64", "wasm",
+];
+
 /// A system and a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
@@ -27,14 +37,16 @@ impl Platform {
         Platform { os: "linux".to_string(), architecture: architecture.to_string(), variant: None }
     }
 
-    /// Reads `linux/arm64/v8`, `linux/arm64` or `arm64`.
+    /// Reads `linux/arm64/v8`, `linux/arm64`, `arm64` or `linux`. As with Docker, one word alone must be known.
     pub fn parse(text: &str) -> Option<Platform> {
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|part| part.is_empty()) {
             return None;
         }
+        let machine = Platform::of_machine();
         let (os, architecture, variant) = match parts[..] {
-            [architecture] => ("linux", architecture, None),
+            [os] if SYSTEMS.contains(&os) => (os, machine.architecture.as_str(), None),
+            [architecture] if MACHINES.contains(&architecture) => ("linux", architecture, None),
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant.to_string())),
             _ => return None,
@@ -66,7 +78,9 @@ mod tests {
         let parse = |text| Platform::parse(text).map(|platform| platform.to_string());
         assert_eq!(parse("arm64").as_deref(), Some("linux/arm64"));
         assert_eq!(parse("linux/arm/v7").as_deref(), Some("linux/arm/v7"));
+        assert_eq!(parse("linux"), Some(Platform::of_machine().to_string()));
         assert_eq!(parse("linux//v7"), None);
+        assert_eq!((parse("x"), parse("amd46")), (None, None));
         assert_eq!(parse("a/b/c/d"), None);
         let asked = Platform::parse("linux/arm64").unwrap();
         assert!(asked.accepts(&Platform::parse("linux/arm64/v8").unwrap()));

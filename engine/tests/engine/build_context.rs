@@ -350,10 +350,15 @@ fn files_of_a_build_are_whole_and_of_that_build() {
         (["--iidfile", "context"], "it is a folder: name a file in it"),
         (["--metadata-file", "none/file"], "there is no folder none"),
         (["--build-arg", "=x"], "must be NAME=VALUE"),
+        (["--platform", "x"], "--platform x: must be such as linux/arm64"),
         (["--ulimit", "x"], "--ulimit x: must be NAME=SOFT"),
         (["--add-host", "x"], "--add-host x: must be NAME:ADDRESS"),
     ] {
         room.call(&[&["build"], &flags[..], &["context"]].concat()).fails(125, words);
+    }
+    for network in ["nosuch", "container:nosuch"] {
+        let told = room.call(&["build", "--network", network, "context"]).exits(1).stderr;
+        assert!(told.starts_with("box: --network: ") && told.contains("nosuch"), "{told}");
     }
     let empty = ["--target", "", "--file", "", "--iidfile", "", "--metadata-file", ""];
     build(&room, &empty, "FROM base:1\n").exits(0);

@@ -213,9 +213,9 @@ impl<'a> Work<'a> {
         match &self.options.caching {
             Caching::Used => true,
             Caching::Ignored => false,
-            Caching::IgnoredIn(stages) => {
-                !stages.iter().any(|stage| Some(stage.as_str()) == name || stage.parse() == Ok(index))
-            }
+            Caching::IgnoredIn(stages) => !stages.iter().any(|stage| {
+                name.is_some_and(|name| stage.eq_ignore_ascii_case(name)) || stage.parse() == Ok(index)
+            }),
         }
     }
 }
