@@ -3,9 +3,9 @@
 //! deleted when the port is published, and when it is not any more. For each question the kernel walks through its
 //! whole table, so for all ports it is asked once.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use pillbox_json::order;
 use pillbox_netlink::address;
 use pillbox_netlink::conntrack::{self, Entry, Filter, Pattern};
 use rustix::io::Errno;
@@ -47,15 +47,13 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
         }
         false => error,
     })?;
-    let mut ports: BTreeMap<u16, Vec<Port>> = BTreeMap::new();
-    for (_, Published { port, .. }) in published {
-        ports.entry(port.host_port).or_default().push(*port);
-    }
+    let mut ports: Vec<Port> = published.iter().map(|(_, published)| published.port).collect();
+    order::sort(&mut ports, |one, other| one.host_port < other.host_port);
     // Others are on their way through this host, to that port of somebody else.
     tracked.retain(|Entry { original, reply, .. }| {
-        let of_port = ports.get(&original.destination_port).into_iter().flatten();
+        let of_port = of_number(&ports, original.destination_port);
         (reply.source, reply.source_port) == (original.destination, original.destination_port)
-            && of_port.into_iter().any(|port| port.is_for(original.destination))
+            && of_port.iter().any(|port| port.is_for(original.destination))
     });
     if tracked.is_empty() {
         return Ok(());
@@ -73,14 +71,13 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
 /// # Errors
 /// The kernel refuses to delete connections.
 pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
-    let mut ports: BTreeMap<Ip, Vec<Port>> = BTreeMap::new();
-    for (_, &Published { port, v4, v6 }) in over_udp(attachment) {
-        for container in v4.into_iter().chain(v6) {
-            ports.entry(container).or_default().push(port);
-        }
-    }
-    for (container, ports) in ports {
-        match forget_of(host, container, &ports) {
+    let mut published: Vec<(Ip, Port)> = over_udp(attachment)
+        .flat_map(|(_, &Published { port, v4, v6 })| v4.into_iter().chain(v6).map(move |ip| (ip, port)))
+        .collect();
+    order::sort(&mut published, |(one, a), (other, b)| (one, a.host_port) < (other, b.host_port));
+    for of_address in published.chunk_by(|(one, _), (other, _)| one == other) {
+        let ports: Vec<Port> = of_address.iter().map(|(_, port)| *port).collect();
+        match forget_of(host, of_address[0].0, &ports) {
             // Then the port could not be published.
             Err(error) if is_without(&error) => return Ok(()),
             forgotten => forgotten?,
@@ -89,7 +86,7 @@ pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
     Ok(())
 }
 
-/// The same for one address of a container's.
+/// The same for one address of a container's, with its ports in the order of their numbers on the host.
 fn forget_of(host: &mut Host, Ip(container): Ip, ports: &[Port]) -> Result<()> {
     let to_container = Filter {
         protocol: Some(Protocol::Udp.number()),
@@ -101,11 +98,19 @@ fn forget_of(host: &mut Host, Ip(container): Ip, ports: &[Port]) -> Result<()> {
         let reply = Pattern { source_port: Some(port.container_port), ..to_container.reply };
         return Ok(conntrack::delete(host.filter()?, &Filter { original, reply, ..to_container })?);
     }
-    let published: BTreeSet<(u16, u16)> =
-        ports.iter().map(|port| (port.host_port, port.container_port)).collect();
     let mut tracked = conntrack::list(host.filter()?, &to_container)?;
-    tracked.retain(|entry| published.contains(&(entry.original.destination_port, entry.reply.source_port)));
+    tracked.retain(|Entry { original, reply, .. }| {
+        let of_port = of_number(ports, original.destination_port);
+        of_port.iter().any(|port| port.container_port == reply.source_port)
+    });
     Ok(conntrack::delete_entries(host.filter()?, &tracked)?)
+}
+
+/// Those with this number on the host, of ports in the order of these.
+fn of_number(ports: &[Port], number: u16) -> &[Port] {
+    let from = ports.partition_point(|port| port.host_port < number);
+    let (_, rest) = ports.split_at(from);
+    &rest[..rest.partition_point(|port| port.host_port == number)]
 }
 
 /// Whether the kernel cannot be asked for what it tracks: nobody takes the question.
