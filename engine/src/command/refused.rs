@@ -188,7 +188,9 @@ pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
 impl Refused {
     /// Why it is refused with this value; `None` if it asks for what box does anyway.
     pub fn refusal(&self, value: &OsStr) -> Option<String> {
-        if self.accepted.is_some_and(|accepted| value == accepted) {
+        // To docker an empty word is the usual one; a number cannot be empty.
+        let is_usual = |usual: &str| value.is_empty() && !self.is_switch && usual.parse::<i64>().is_err();
+        if self.accepted.is_some_and(|accepted| value == accepted || is_usual(accepted)) {
             return None;
         }
         let shown = if self.is_switch { String::new() } else { format!(" {}", value.display()) };

@@ -126,7 +126,7 @@ const TRIED: [(&str, &str, &str); 36] = [
     ("quiet", "pull.rs", "\"-q\""),
     ("restart", "detached.rs", "--restart"),
     ("rm", "run.rs", "\"--rm\""),
-    ("sig-proxy", "logs.rs", "--sig-proxy"),
+    ("sig-proxy", "run.rs", "--sig-proxy"),
     ("stop-signal", "peers/life.rs", "--stop-signal"),
     ("stop-timeout", "peers/life.rs", "--stop-timeout"),
     ("timeline", "run.rs", "--timeline"),

@@ -130,7 +130,14 @@ fn what_is_refused_says_why() {
     refused(&["--attach", "stdfoo"], "--attach stdfoo: must be stdin, stdout or stderr");
     refused(&["-d", "-a", "stdout"], "--attach stdout: --detach attaches nothing");
     refused(&["--detach-keys", "ctrl-1"], "\"ctrl-1\" is no key");
-    for taken in ["--userns=host", "--isolation=default", "--memory-swappiness=-1", "--volume-driver=local"] {
+    refused(&["--memory-swappiness="], "run: --memory-swappiness : ");
+    for taken in [
+        "--userns=host",
+        "--userns=",
+        "--isolation=default",
+        "--memory-swappiness=-1",
+        "--volume-driver=local",
+    ] {
         room.run(&[taken], &["true"]).ok();
     }
     room.assert_gone();

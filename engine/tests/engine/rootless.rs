@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
-use crate::harness::Room;
+use crate::harness::{Room, finish};
 
 /// Of a name in /etc/passwd, which newuidmap(1) wants to know.
 pub const USER: u32 = 65_534;
@@ -166,7 +167,7 @@ pub fn open_way_out() -> bool {
             "link set outside up",
             "route add default via 198.51.100.1",
         ] {
-            let done = std::process::Command::new("ip").args(line.split(' ')).status().expect("ip");
+            let done = Command::new("ip").args(line.split(' ')).status().expect("ip");
             assert!(done.success(), "{line}");
         }
     });
@@ -180,6 +181,12 @@ fn a_network_in_user_mode() {
         return;
     }
     room.give_rootfs();
+    let lonely = ["-n", "--", "timeout"];
+    let mut alone = Command::new("unshare");
+    let command = room.command(&["run", "--rm", "./rootfs", "true"]);
+    alone.args(lonely).args(command.get_args()).current_dir(&room.folder);
+    alone.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    finish(&mut alone).fails(125, "without a default route on the host there is no way out");
     let start = [
         "run",
         "-d",
@@ -208,5 +215,72 @@ fn a_network_in_user_mode() {
     room.call(&["rm", "-f", "served"]).ok();
     room.call(&["run", "--rm", "--network", "named", "./rootfs", "true"])
         .fails(125, "network named: there is none");
+    room.assert_gone();
+}
+
+/// A client on another machine: a network namespace with a link to this one.
+struct Elsewhere(std::process::Child);
+
+impl Elsewhere {
+    /// It has `client`, and this side has `server`, both of one /24.
+    fn new(server: &str, client: &str) -> Elsewhere {
+        let child = Command::new("unshare").args(["-n", "sleep", "1000"]).spawn().expect("unshare");
+        let pid = child.id().to_string();
+        let own = || fs::read_link("/proc/self/ns/net").expect("a namespace");
+        crate::harness::wait_for("its namespace", || {
+            fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|theirs| theirs != own())
+        });
+        let elsewhere = Elsewhere(child);
+        let ip = |line: &str| {
+            let done = Command::new("ip").args(line.split(' ')).status().expect("ip");
+            assert!(done.success(), "{line}");
+        };
+        ip(&format!("link add near type veth peer name far netns {pid}"));
+        ip(&format!("address add {server}/24 dev near"));
+        ip("link set near up");
+        for line in [format!("address add {client}/24 dev far"), "link set far up".into()] {
+            let mut far = elsewhere.command("ip");
+            assert!(far.args(line.split(' ')).status().expect("ip").success(), "{line}");
+        }
+        elsewhere
+    }
+
+    /// A program that runs there.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.0.id())).arg(program);
+        command
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // The link goes with the namespace.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_published_port_shows_who_asks() {
+    let Some(room) = room(USER) else { return };
+    if !open_way_out() {
+        return;
+    }
+    room.give_rootfs();
+    let elsewhere = Elsewhere::new("203.0.113.1", "203.0.113.9");
+    let serve = "while :; do nc -l -p 80 >/dev/null; done";
+    let run = ["run", "-d", "--name", "asked", "-p", "18088:80", "./rootfs", "sh", "-c", serve];
+    room.call(&run).exits(0);
+    let mut client = elsewhere.command("busybox");
+    let mut client = client.args(["nc", "203.0.113.1", "18088"]).stdin(Stdio::piped()).spawn().expect("nc");
+    // 203.0.113.9, as the kernel writes it, also for a socket of both families.
+    crate::harness::wait_for("the client's address", || {
+        let sockets = room.call(&["exec", "asked", "cat", "/proc/net/tcp", "/proc/net/tcp6"]);
+        sockets.ok().contains("097100CB:")
+    });
+    client.kill().expect("kill");
+    client.wait().expect("nc");
+    room.call(&["rm", "-f", "asked"]).ok();
     room.assert_gone();
 }

@@ -203,6 +203,24 @@ fn signals_are_passed_on() {
     room.assert_gone();
 }
 
+#[test]
+fn signals_stay_outside_where_that_is_asked_for() {
+    let Some(room) = Room::new() else { return };
+    let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let line =
+        ["run", "--name", "own", "--sig-proxy=false", "--network", "none", "./rootfs", "sh", "-c", script];
+    let mut child = room.command(&line).stdout(Stdio::piped()).spawn().expect("box");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut ready = [0; 6];
+    stdout.read_exact(&mut ready).expect("ready");
+    kill_process(Pid::from_raw(child.id() as i32).expect("pid"), Signal::TERM).expect("kill");
+    child.wait().expect("box");
+    assert_eq!(room.call(&["inspect", "-f", "{{.State.Status}}", "own"]).ok(), "running\n");
+    assert_eq!(room.call(&["logs", "own"]).ok(), "ready\n");
+    room.call(&["rm", "-f", "own"]).ok();
+    room.assert_gone();
+}
+
 /// The container of a box that is killed is put away by the next command.
 #[test]
 fn a_killed_box_leaves_nothing_for_long() {

@@ -90,6 +90,11 @@ impl Process {
         if text.is_empty() {
             text = format!("was not ready within {LIMIT} s, and does not say why");
         }
+        if text.contains("No external routable interface") {
+            text.push_str(
+                ": without a default route on the host there is no way out: add one, or do without a network",
+            );
+        }
         // getopt_long(3) of all C libraries.
         let is_unknown = text.as_bytes().windows(19).any(|part| part == b"unrecognized option");
         Error::new(if is_unknown { Kind::Invalid } else { Kind::Host }, text)
