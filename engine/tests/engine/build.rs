@@ -297,6 +297,19 @@ fn triggers_and_arguments() {
     );
 }
 
+/// All usual names, the first of which counts; directives for checks that box does not have change nothing.
+#[test]
+fn a_folder_has_its_dockerfile_by_a_usual_name() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    for name in ["Foxfile", "Boxfile", "Containerfile", "Dockerfile"] {
+        let text = format!("# check=skip=all;error=true\nFROM base:1\nRUN echo {name} >/name\n");
+        write(&room, name, &text);
+        room.call(&["build", "-q", "--network", "none", "-t", "named", "context"]).ok();
+        assert_eq!(said(&room, "named", "cat /name"), format!("{name}\n"));
+    }
+}
+
 #[test]
 fn contexts_come_from_streams_as_well() {
     let Some(room) = Room::new() else { return };
