@@ -12,8 +12,6 @@ pub struct Directives {
     pub syntax: Option<String>,
     /// `# escape=`, by which lines are continued.
     pub escape: char,
-    /// `# check=skip=…`: which checks a linter leaves out.
-    pub check: Option<String>,
 }
 
 /// A line as it counts for an instruction.
@@ -109,7 +107,7 @@ fn fill(heredoc: &mut Heredoc, lines: &[&str], from: usize) -> Result<usize, Err
 
 /// They stand at the very beginning, each once.
 fn directives(lines: &[&str]) -> Outcome<Directives> {
-    let mut directives = Directives { syntax: None, escape: '\\', check: None };
+    let mut directives = Directives { syntax: None, escape: '\\' };
     let mut seen: Vec<String> = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let span = Span { first: index + 1, last: index + 1 };
@@ -122,7 +120,8 @@ fn directives(lines: &[&str]) -> Outcome<Directives> {
         }
         match name.as_str() {
             "syntax" => directives.syntax = Some(value.to_string()),
-            "check" => directives.check = Some(value.to_string()),
+            // What BuildKit's checks are to do: box has none.
+            "check" => {}
             _ => {
                 directives.escape = match value {
                     "\\" => '\\',

@@ -39,8 +39,8 @@ fn directives_stand_first() {
         "# syntax = docker/dockerfile:1\n# escape=`\n\n# check=skip=all\nFROM a\nRUN x `\n y \\\nCMD z",
     )
     .unwrap();
-    let Directives { syntax, escape, check } = dockerfile.directives;
-    assert_eq!((syntax.as_deref(), escape, check), (Some("docker/dockerfile:1"), '`', None));
+    let Directives { syntax, escape } = dockerfile.directives;
+    assert_eq!((syntax.as_deref(), escape), (Some("docker/dockerfile:1"), '`'));
     assert_eq!(run_of(&dockerfile.instructions[1]).command, shell("x  y \\"));
     assert!(wrong("# escape=x\nFROM a").1.contains("escape=x: must be"));
     assert!(wrong("# escape=`\n# escape=`\nFROM a").1.contains("stands twice"));
