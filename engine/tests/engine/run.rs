@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -113,6 +113,24 @@ fn tars_are_unpacked_once() {
     let refused = room.call(&["--data-root", "others", "ps"]);
     refused.fails(125, "it is another user's");
     room.assert_gone();
+}
+
+/// A file of 4 GiB with one byte in it is not larger on the disk than in the tar.
+#[test]
+fn holes_stay_holes() {
+    let Some(room) = Room::new() else { return };
+    let file = fs::File::create(room.rootfs().join("sparse")).expect("file");
+    file.set_len(1 << 32).expect("length");
+    file.write_all_at(b"x", (1 << 32) - 1).expect("write");
+    let tar = room.folder.join("sparse.tar");
+    let made = Command::new("tar").arg("-C").arg(room.rootfs()).arg("-Scf").arg(&tar).arg(".").status();
+    assert!(made.expect("tar").success());
+    let shown = ["run", "--rm", "--network", "none", "./sparse.tar", "stat", "-c", "%s %b", "/sparse"];
+    let said = room.call(&shown).ok();
+    let (size, blocks) = said.trim().split_once(' ').expect("two numbers");
+    assert_eq!(size, (1u64 << 32).to_string());
+    assert!(blocks.parse::<u64>().expect("a number") < 1000, "{said}");
+    room.call(&["system", "prune", "-a", "-f"]).exits(0);
 }
 
 #[test]
