@@ -135,7 +135,7 @@ const COMMANDS: &[(&str, i32, &str)] = &[
         "exited",
     ),
     (
-        "docker compose events --json --since 1h --until 0s 2>/dev/null | grep -c '\"action\":\"die\".*\"service\":\"tool\"'",
+        "docker compose events --json --since 1h --until -1s 2>/dev/null | grep -c '\"action\":\"die\".*\"service\":\"tool\"'",
         0,
         "1",
     ),

@@ -145,8 +145,9 @@ pub const COMMANDS: &[&str] = &[
     "DOCKER_BUILDKIT=0 docker build -q -t built:1 context",
     "docker run --rm built:1",
     "DOCKER_BUILDKIT=0 docker build -q -t built:2 broken 2>/dev/null",
-    "docker events --since 1h --until 0s --filter container=web --format '{{.Action}}'",
-    "docker events --since 1h --until 0s --filter type=volume --filter event=create --format '{{.Type}} {{.Action}}' | sort -u",
+    // The client counts whole seconds: what has happened in this one is before the next.
+    "docker events --since 1h --until -1s --filter container=web --format '{{.Action}}'",
+    "docker events --since 1h --until -1s --filter type=volume --filter event=create --format '{{.Type}} {{.Action}}' | sort -u",
     "docker system df --format '{{.Type}}'",
     "docker container prune -f",
     "docker image prune -f | tail -n 1",
