@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Figure;
 use super::contender::Contender;
@@ -12,6 +12,9 @@ use crate::error::{Context, Result, error};
 
 /// How many there are.
 const COUNT: usize = 100;
+
+/// How long the kernel has for what goes with a namespace.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Containers a second.
 pub const RATE: &str = "100 × run --rm, bridged, at once: containers a second";
@@ -40,11 +43,23 @@ pub fn measure(contenders: &[Contender]) -> Result<Vec<Figure>> {
             failed += usize::from(!child.wait().context(|| "wait")?.success());
         }
         let rate = COUNT as f64 / began.elapsed().as_secs_f64();
-        let left = engine.output(&["ps", "-a", "-q"])?.lines().count() + links()?.saturating_sub(before);
+        let left = engine.output(&["ps", "-a", "-q"])?.lines().count() + links_left(before)?;
         let figure = |what: &str, value| Figure { what: what.into(), subject: engine.name, value };
         figures.extend([figure(RATE, rate), figure(FAILED, failed as f64), figure(LEFT, left as f64)]);
     }
     Ok(figures)
+}
+
+/// How many links have stayed. The kernel removes them with their containers' network namespaces, in a moment after the last process's
+/// end.
+fn links_left(before: usize) -> Result<usize> {
+    let began = Instant::now();
+    loop {
+        match links()?.saturating_sub(before) {
+            left if left > 0 && began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
+            left => return Ok(left),
+        }
+    }
 }
 
 /// How many links there are on this host.
