@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::build::{build, prepare, said};
@@ -103,6 +103,28 @@ fn repository(folder: &Path, daemon: &Daemon) -> String {
     first
 }
 
+/// A room, and repositories that are served there.
+struct Served {
+    room: Room,
+    folder: PathBuf,
+    daemon: Daemon,
+    /// The first commit of the outer one.
+    first: String,
+}
+
+impl Served {
+    /// `None` without git.
+    fn new() -> Option<Served> {
+        let room = Room::new()?;
+        let folder = room.folder.join("repositories");
+        fs::create_dir(&folder).expect("folder");
+        let daemon = Daemon::start(&folder)?;
+        prepare(&room);
+        let first = repository(&folder, &daemon);
+        Some(Served { room, folder, daemon, first })
+    }
+}
+
 #[track_caller]
 fn built(room: &Room, flags: &[&str], address: &str) -> Output {
     room.call(&[&["build", "--network", "none", "-t", "made"], flags, &[address]].concat())
@@ -110,12 +132,7 @@ fn built(room: &Room, flags: &[&str], address: &str) -> Output {
 
 #[test]
 fn a_repository_is_a_context() {
-    let Some(room) = Room::new() else { return };
-    let folder = room.folder.join("repositories");
-    fs::create_dir(&folder).expect("folder");
-    let Some(daemon) = Daemon::start(&folder) else { return };
-    prepare(&room);
-    let first = repository(&folder, &daemon);
+    let Some(Served { room, daemon, first, .. }) = Served::new() else { return };
     let address = format!("{}/outer.git", daemon.address);
     let list = |place: &str| said(&room, "made", &format!("ls -A {place} | grep -v '^\\.gitmodules$'"));
     built(&room, &[], &address).exits(0);
@@ -151,12 +168,7 @@ fn a_repository_is_a_context() {
 
 #[test]
 fn add_takes_repositories() {
-    let Some(room) = Room::new() else { return };
-    let folder = room.folder.join("repositories");
-    fs::create_dir(&folder).expect("folder");
-    let Some(daemon) = Daemon::start(&folder) else { return };
-    prepare(&room);
-    let first = repository(&folder, &daemon);
+    let Some(Served { room, folder, daemon, first }) = Served::new() else { return };
     let address = format!("{}/outer.git", daemon.address);
     let add = |line: &str| build(&room, &["-t", "made"], &format!("FROM base:1\nADD {line}\n"));
     add(&format!("{address}#v1 /a")).exits(0);
@@ -267,12 +279,7 @@ fn answer(mut connection: TcpStream, folder: &Path) -> Option<()> {
 
 #[test]
 fn passwords_of_addresses_are_in_nothing_that_stays() {
-    let Some(room) = Room::new() else { return };
-    let folder = room.folder.join("repositories");
-    fs::create_dir(&folder).expect("folder");
-    let Some(daemon) = Daemon::start(&folder) else { return };
-    prepare(&room);
-    repository(&folder, &daemon);
+    let Some(Served { room, folder, daemon: _daemon, .. }) = Served::new() else { return };
     let outer = folder.join("outer.git");
     git(&outer, &["config", "-f", ".gitmodules", "submodule.module.url", "../../inner/.git"]);
     git(&outer, &["commit", "-qam", "third"]);
@@ -294,12 +301,7 @@ fn passwords_of_addresses_are_in_nothing_that_stays() {
 
 #[test]
 fn variables_of_another_repository_are_not_taken_and_settings_are() {
-    let Some(room) = Room::new() else { return };
-    let folder = room.folder.join("repositories");
-    fs::create_dir(&folder).expect("folder");
-    let Some(daemon) = Daemon::start(&folder) else { return };
-    prepare(&room);
-    repository(&folder, &daemon);
+    let Some(Served { room, folder, daemon, .. }) = Served::new() else { return };
     let theirs = folder.join("theirs");
     fs::create_dir(&theirs).expect("folder");
     git(&theirs, &["init", "-q"]);

@@ -15,6 +15,7 @@ use crate::grpc::{
     framed, runtime, upgrade,
 };
 use crate::harness::{Room, wait_for};
+use crate::numbers::Numbers;
 
 const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
 const STATUS: &str = "/moby.buildkit.v1.Control/Status";
@@ -439,21 +440,17 @@ fn what_is_no_protocol_does_no_harm() {
     assert!(client.boxd.refused("POST", "/grpc", None, 400).contains("must be h2c"));
     assert!(client.boxd.refused("POST", "/session", None, 400).contains("X-Docker-Expose-Session-Uuid"));
     let whole = preface(SOLVE, &framed(&client.request("fuzz", &[], None)));
-    let mut seed = 11u64;
-    let mut next = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize
-    };
+    let mut numbers = Numbers(11);
     for round in 0..120 {
         let path = if round % 3 == 0 { "/session" } else { "/grpc" };
         let name = format!("X-Docker-Expose-Session-Uuid: fuzz-{round}\r\n");
         let mut stream = upgrade(&client.boxd, path, &name);
         let mut bytes = whole.clone();
-        for _ in 0..=next() % 5 {
-            let at = next() % bytes.len();
-            match next() % 3 {
-                0 => bytes[at] = next() as u8,
-                1 => bytes.insert(at, next() as u8),
+        for _ in 0..=numbers.below(5) {
+            let at = numbers.below(bytes.len());
+            match numbers.below(3) {
+                0 => bytes[at] = numbers.below(256) as u8,
+                1 => bytes.insert(at, numbers.below(256) as u8),
                 _ => bytes.truncate(at.max(1)),
             }
         }

@@ -5,22 +5,10 @@ use std::time::Duration;
 
 use crate::build::prepare;
 use crate::harness::Room;
+use crate::numbers::Numbers;
 
 /// So many that what is known of them is worth a file.
 const CONTAINERS: usize = 36;
-
-/// Numbers that are the same in each run with the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).expect("number")
-    }
-}
 
 /// What is shown, without what depends on the moment.
 fn listed(room: &Room) -> Vec<String> {

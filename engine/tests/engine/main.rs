@@ -39,6 +39,7 @@ mod logs;
 mod monitors;
 mod names;
 mod networks;
+mod numbers;
 mod output;
 mod peers;
 mod pull;
