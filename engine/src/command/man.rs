@@ -1,5 +1,7 @@
 //! man: the manual page, from the table of commands.
 
+use pillbox::text::roff::{capitalize, escape, flag};
+
 use super::arguments::{GLOBAL_FLAGS, is_optional};
 use super::{Arguments, COMMANDS, Command, Flag, Global, print};
 use crate::error::Result;
@@ -58,28 +60,13 @@ fn add_flags(page: &mut String, groups: &[&[Flag]]) {
     let mut flags: Vec<&Flag> = groups.iter().copied().flatten().collect();
     order::sort_by_key(&mut flags, |flag| flag.long);
     for Flag { long, short, value, help } in flags {
-        let short = short.map_or(String::new(), |short| format!("\\-{short}, "));
         let value = match value {
             None => String::new(),
             Some(value) if is_optional(value) => format!("\\fI{}\\fR", escape(value)),
             Some(value) => format!(" \\fI{}\\fR", escape(value)),
         };
-        *page += &format!(".TP\n\\fB{short}\\-\\-{}\\fR{value}\n{}\n", escape(long), escape(help));
+        *page += &flag(long, *short, &value, help);
     }
-}
-
-/// Escapes what roff would interpret.
-fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
-}
-
-fn capitalize(text: &str) -> String {
-    let mut text = text.to_string();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
 }
 
 #[cfg(test)]

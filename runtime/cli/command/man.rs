@@ -1,6 +1,7 @@
 //! man: the manual page, generated from the table of commands.
 
 use pillbox::error::Result;
+use pillbox::text::roff::{capitalize, escape, flag};
 
 use super::{COMMANDS, print};
 use crate::arguments::{Arguments, Flag, GLOBAL_FLAGS, Global};
@@ -44,24 +45,9 @@ fn page() -> String {
 
 fn add_flags(page: &mut String, flags: &[Flag]) {
     for Flag { long, short, value, help } in flags {
-        let short = short.map_or(String::new(), |short| format!("\\-{short}, "));
         let value = value.map_or(String::new(), |value| format!(" \\fI{}\\fR", escape(value)));
-        *page += &format!(".TP\n\\fB{short}\\-\\-{}\\fR{value}\n{}\n", escape(long), escape(help));
+        *page += &flag(long, *short, &value, help);
     }
-}
-
-/// Escapes what roff would interpret.
-fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
-}
-
-fn capitalize(text: &str) -> String {
-    let mut text = text.to_string();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
 }
 
 #[cfg(test)]
