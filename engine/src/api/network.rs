@@ -16,8 +16,8 @@ use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
     ContainerRecord, Endpoint, NetworkSettings, USUAL, connect as connect_container,
-    disconnect as disconnect_container, existing_networks, expected_subnets, interfaces, own_network_id,
-    subnet_documents,
+    disconnect as disconnect_container, existing_networks, expected_subnets, interfaces, is_to_have_none,
+    own_network_id, subnet_documents,
 };
 use crate::error::Kind;
 use crate::order::Collect;
@@ -390,6 +390,9 @@ pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     };
     let body: ConnectBody = exchange.document()?;
     let folder = daemon.container(&body.container)?;
+    if is_to_have_none(&ContainerRecord::of(&folder)?) {
+        return Err(private_mode());
+    }
     let wanted = connection(&name, &body.endpoint_config)?;
     let mut warn = |text: &str| daemon.log.write(Level::Info, text);
     connect_container(&daemon.store, &folder, wanted, &mut warn).map_err(|error| match error.kind() {
@@ -397,7 +400,6 @@ pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             let container = &body.container;
             Fault::new(403, format!("endpoint with name {container} already exists in network {name}"))
         }
-        Kind::Conflict if error.to_string().contains("it is to have no network") => private_mode(),
         _ => error.into(),
     })?;
     Ok(Reply::Empty(200))

@@ -115,7 +115,7 @@ pub fn connect(
 }
 
 /// Whether a container was asked for with `--network none`.
-fn is_to_have_none(record: &ContainerRecord) -> bool {
+pub fn is_to_have_none(record: &ContainerRecord) -> bool {
     record.options.network.mode == NetworkMode::None && !record.options.network.is_disconnected
 }
 

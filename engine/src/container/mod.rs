@@ -71,7 +71,7 @@ pub use attendant::exec_detached;
 pub use check::{check_networks, check_options};
 pub use commit::{CommitOptions, commit};
 pub use compile::{arguments, compile};
-pub use connection::{connect, disconnect};
+pub use connection::{connect, disconnect, is_to_have_none};
 pub use copy::{CopyOptions, archive_of, copy_from_stream, copy_into, copy_out, copy_to_stream, export};
 pub use create::{Lifetime, Start, create};
 pub use detach::DetachKeys;
