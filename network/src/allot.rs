@@ -112,13 +112,16 @@ fn routes_of(request: &Request, network: &Network, gateways: &[Ip], before: &[In
     if network.internal {
         return Vec::new();
     }
-    // One default route is enough: the first interface has it.
-    let is_new = |route: &Route| {
-        let mut others = before.iter().flat_map(|interface| interface.routes.iter());
-        !others.any(|other| other.to == route.to)
-    };
-    let default = |via: &Ip| Route::default_through(via.0.is_ipv4(), Some(*via));
-    gateways.iter().map(default).filter(is_new).collect()
+    // One default route of a family is enough: the first subnet of the first interface has it.
+    let mut routes: Vec<Route> = Vec::new();
+    for via in gateways {
+        let route = Route::default_through(via.0.is_ipv4(), Some(*via));
+        let mut others = before.iter().flat_map(|interface| interface.routes.iter()).chain(&routes);
+        if !others.any(|other| other.to == route.to) {
+            routes.push(route);
+        }
+    }
+    routes
 }
 
 /// Where a port leads: to the interface's addresses of the families in which it is published.

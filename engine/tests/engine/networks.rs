@@ -544,6 +544,30 @@ fn gateways_are_chosen() {
     });
 }
 
+/// The way out of a family leads through its first subnet.
+#[test]
+fn subnets_of_one_family() {
+    as_root_and_as_a_user(|room| {
+        let subnets = ["10.95.0.0/24", "10.96.0.0/24", "fd00:95::/64", "fd00:96::/64"];
+        let flags = subnets.iter().flat_map(|subnet| ["--subnet", subnet]);
+        let create: Vec<&str> = ["network", "create"].into_iter().chain(flags).chain(["several"]).collect();
+        room.call(&create).ok();
+        let script = "ip -o address; ip route; ip -6 route; ping -c 1 -w 5 10.96.0.1 && ping -6 -c 1 -w 5 fd00:96::1";
+        let said = room
+            .call(&["run", "--rm", "--network", "several", "./rootfs", "sh", "-c", script])
+            .exits(0)
+            .stdout;
+        for address in ["10.95.0.2/24", "10.96.0.2/24", "fd00:95::2/64", "fd00:96::2/64"] {
+            assert!(said.contains(address), "{address}: {said}");
+        }
+        let ways: Vec<&str> = said.lines().filter(|line| line.starts_with("default ")).collect();
+        assert_eq!(ways.len(), 2, "{said}");
+        assert!(ways[0].contains("via 10.95.0.1 ") && ways[1].contains("via fd00:95::1 "), "{said}");
+        room.call(&["network", "rm", "several"]).ok();
+        room.assert_gone();
+    });
+}
+
 /// Over a link of the host's somebody else is the gateway: nobody gets his address, and the way out leads to him.
 #[test]
 fn gateways_behind_a_link() {
