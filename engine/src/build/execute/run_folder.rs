@@ -28,11 +28,7 @@ impl RunFolder {
         let runtime = &store.place().runtime;
         store.place().make_runtime()?;
         sweep(runtime)?;
-        let path = runtime.join(format!("{NAME}{}", &crate::store::random_id()?[..16]));
-        let named = || path.display().to_string();
-        std::fs::DirBuilder::new().mode(0o700).create(&path).context(named)?;
-        let lock = Lock::at(&path, Sharing::Exclusive, "secrets")?;
-        Ok(RunFolder { path, lock })
+        begin(runtime)
     }
 
     /// Where it is.
@@ -68,6 +64,20 @@ impl Drop for RunFolder {
     }
 }
 
+fn begin(runtime: &Path) -> Result<RunFolder> {
+    loop {
+        let path = runtime.join(format!("{NAME}{}", &crate::store::random_id()?[..16]));
+        let named = || path.display().to_string();
+        std::fs::DirBuilder::new().mode(0o700).create(&path).context(named)?;
+        match Lock::at(&path, Sharing::Exclusive, "secrets") {
+            Ok(lock) => return Ok(RunFolder { path, lock }),
+            // Another build has swept it before it was locked.
+            Err(_) if matches!(path.try_exists(), Ok(false)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Deletes secrets of builds that were killed.
 fn sweep(runtime: &Path) -> Result<()> {
     for entry in std::fs::read_dir(runtime).context(|| runtime.display().to_string())?.flatten() {
@@ -77,4 +87,26 @@ fn sweep(runtime: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_that_begin_at_once_leave_each_other_their_folders() {
+        let runtime = std::env::temp_dir().join(format!("box-run-folders-{}", std::process::id()));
+        std::fs::create_dir(&runtime).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        sweep(&runtime).unwrap();
+                        assert!(begin(&runtime).unwrap().path().is_dir());
+                    }
+                });
+            }
+        });
+        std::fs::remove_dir(&runtime).unwrap();
+    }
 }
