@@ -144,14 +144,16 @@ fn an_export_mends_blobs_and_sweeps_what_killed_ones_have_left() {
     for (bytes, path) in &before {
         fs::write(path, vec![b'x'; bytes.len()]).expect("damage");
     }
-    fs::write(cache.join(".partial-left"), "half").expect("file");
-    let written = fs::File::create(cache.join(".partial-written")).expect("file");
+    let [left, beside, others] = [".partial-0123456789abcdef", ".partial-fedcba9876543210", ".partial-notes"];
+    fs::write(cache.join(left), "half").expect("file");
+    fs::write(cache.join(others), "a text").expect("file");
+    let written = fs::File::create(cache.join(beside)).expect("file");
     rustix::fs::flock(&written, rustix::fs::FlockOperation::LockExclusive).expect("lock");
     let (_, first) = built(&room, &["--cache-to", &to], STAGES);
     assert!(content() == before);
-    // What somebody writes is his.
+    // What somebody writes is his, and so is a file that is no blob at all.
     let is_there = |name: &str| cache.join(name).exists();
-    assert_eq!([".partial-left", ".partial-written"].map(is_there), [false, true]);
+    assert_eq!([left, beside, others].map(is_there), [false, true, true]);
     let Some(other) = elsewhere(&room) else { return };
     let (said, then) = built(&other, &[&format!("--cache-from=type=local,src={}", cache.display())], STAGES);
     assert_eq!((steps(&said), then == first), ((3, 0), true), "{said}");

@@ -1,5 +1,6 @@
 //! Caches in folders, which are OCI image layouts (image-layout.md).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ const NAME: &str = "org.opencontainers.image.ref.name";
 
 /// What names of files begin with that are not whole yet.
 const PARTIAL: &str = ".partial-";
+
+/// How many random letters follow.
+const RANDOM: usize = 16;
 
 /// A manifest in a layout.
 #[derive(Debug, Clone)]
@@ -89,7 +93,7 @@ impl LayoutShelf {
     /// if he is killed.
     fn begin(&self) -> Result<(PathBuf, File, Option<Lock>)> {
         loop {
-            let beside = self.folder.join(format!("{PARTIAL}{}", &random_id()?[..16]));
+            let beside = self.folder.join(format!("{PARTIAL}{}", &random_id()?[..RANDOM]));
             let file = File::create_new(&beside).context(|| beside.display().to_string())?;
             match Lock::at(&beside, Sharing::Exclusive, "the cache") {
                 Ok(lock) if lock.is_of(&file) => return Ok((beside, file, Some(lock))),
@@ -104,13 +108,20 @@ impl LayoutShelf {
     fn sweep(&self) {
         for name in names(&self.folder).into_iter().flatten() {
             let path = self.folder.join(&name);
-            let is_partial = name.as_encoded_bytes().starts_with(PARTIAL.as_bytes());
-            if is_partial && let Ok(Some(_lock)) = Lock::try_at(&path, Sharing::Exclusive) {
+            if is_partial(&name)
+                && let Ok(Some(_lock)) = Lock::try_at(&path, Sharing::Exclusive)
+            {
                 // What cannot be removed takes room, and nothing else.
                 let _ = std::fs::remove_file(&path);
             }
         }
     }
+}
+
+/// Whether it is a name as [`LayoutShelf::begin`] makes them. Others with the same beginning are not ours.
+fn is_partial(name: &OsStr) -> bool {
+    let random = name.as_encoded_bytes().strip_prefix(PARTIAL.as_bytes());
+    random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_hexdigit))
 }
 
 impl Shelf for LayoutShelf {
