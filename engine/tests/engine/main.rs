@@ -7,6 +7,7 @@ mod attached;
 mod boxd;
 mod broken;
 mod build;
+mod build_agents;
 mod build_cache;
 mod build_caches;
 mod build_context;

@@ -552,7 +552,8 @@ fn subnets_of_one_family() {
         let flags = subnets.iter().flat_map(|subnet| ["--subnet", subnet]);
         let create: Vec<&str> = ["network", "create"].into_iter().chain(flags).chain(["several"]).collect();
         room.call(&create).ok();
-        let script = "ip -o address; ip route; ip -6 route; ping -c 1 -w 5 10.96.0.1 && ping -6 -c 1 -w 5 fd00:96::1";
+        let script =
+            "ip -o address; ip route; ip -6 route; ping -c 1 -w 5 10.96.0.1 && ping -6 -c 1 -w 5 fd00:96::1";
         let said = room
             .call(&["run", "--rm", "--network", "several", "./rootfs", "sh", "-c", script])
             .exits(0)

@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::run_folder::RunFolder;
@@ -21,6 +24,9 @@ const NAME: &str = "agent";
 
 /// What a thread may have on its stack.
 const STACK: usize = 512 << 10;
+
+/// How long nobody is accepted where there is no room for him.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A socket, until this value goes.
 #[derive(Debug)]
@@ -49,7 +55,7 @@ impl AgentSocket {
             .context(|| socket.name.clone())?;
         let (listener, connect) = (socket.listener.clone(), Arc::new(connect));
         let accept = move || {
-            while let Ok((connection, _)) = listener.accept() {
+            while let Some(connection) = next(&listener) {
                 let connect = connect.clone();
                 // Without a thread the program sees that its connection is closed.
                 let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || connect(&connection));
@@ -90,12 +96,28 @@ impl Drop for AgentSocket {
     }
 }
 
-/// Passes on both directions until the agent has nothing more to say.
+/// The next connection; `None` if nobody listens any more.
+fn next(listener: &UnixListener) -> Option<UnixStream> {
+    loop {
+        match listener.accept() {
+            Ok((connection, _)) => return Some(connection),
+            // The listener was shut down.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return None,
+            // As many files are open as may be: others end.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Passes on both directions until the agent has nothing more to say, or nobody is there to hear it.
 fn pass_on(client: &UnixStream, agent: &UnixStream) -> Result<()> {
     std::thread::scope(|scope| {
         let asking = spawn(scope, || {
             let _ = std::io::copy(&mut &*client, &mut &*agent);
             let _ = shutdown(agent, Shutdown::Write);
+            // One that has closed its end altogether hears nothing: an agent that says nothing is not waited for then.
+            while let Err(Errno::INTR) = poll(&mut [PollFd::new(client, PollFlags::empty())], None) {}
+            let _ = shutdown(agent, Shutdown::Both);
         });
         if asking.is_ok() {
             let _ = std::io::copy(&mut &*agent, &mut &*client);
@@ -139,5 +161,25 @@ mod tests {
             assert!(rest.is_empty());
             passing.join().unwrap().unwrap();
         }
+    }
+    #[test]
+    fn an_agent_that_says_nothing_is_not_waited_for_when_the_client_has_gone() {
+        let (mut client, outside) = UnixStream::pair().unwrap();
+        let (inside, mut agent) = UnixStream::pair().unwrap();
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(pass_on(&outside, &inside).is_ok()));
+        client.write_all(b"question").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = String::new();
+        agent.read_to_string(&mut said).unwrap();
+        // It may still be answered.
+        agent.write_all(b"answered").unwrap();
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!((said.as_str(), &answer), ("question", b"answered"));
+        assert!(end.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(client);
+        assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(true));
+        drop(agent);
     }
 }
