@@ -325,7 +325,8 @@ impl<'c> Exchange<'c> {
         let is_unread = || pillbox::unread(self.connection.as_fd()).is_ok_and(|length| length > 0);
         while is_unread() && !has_gone(self.connection.as_fd()) && Instant::now() < end {
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+            // Long in the end: there may be a thousand that never read.
+            pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
 
