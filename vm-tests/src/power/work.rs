@@ -17,6 +17,9 @@ const DISK: &str = "/disk";
 /// An image as a tar, and the tar of its root file system.
 const SAVED: &str = "/tmp/saved.tar";
 const ROOTFS: &str = "/tmp/rootfs.tar";
+/// A container that goes on after each boot, and what says on the disk that there is one.
+const STAYS: &str = "stays";
+const MARK: &str = "/disk/stays";
 
 /// Everything, after the kernel's file systems have been mounted. `tell` reports to the host.
 pub fn main(mut tell: impl FnMut(Event) -> Result<(), String>) -> Result<(), String> {
@@ -51,17 +54,31 @@ fn check() -> Result<(), String> {
         }
     }
     // Containers were running: nobody may take them for alive now.
-    for line in containers.lines() {
-        let (name, state) = line.split_once(' ').unwrap_or((line, ""));
-        if ["running", "paused", "restarting"].contains(&state) {
-            return Err(format!("container {line}, after a boot"));
-        }
+    let rows = || containers.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
+    if let Some((name, state)) = rows().find(|(_, state)| ["running", "paused", "restarting"].contains(state))
+    {
+        return Err(format!("container {name} {state}, after a boot"));
+    }
+    if Path::new(MARK).exists() {
+        go_on()?;
+    }
+    for (name, _) in rows() {
         must(&["rm", "-f", name])?;
     }
     match must(&["ps", "-a", "--format", "{{.ID}} {{.Names}}, {{.Command}}: {{.Status}}"])?.as_str() {
         "" => Ok(()),
         left => Err(format!("containers that were not there before:\n{left}instead of\n{containers}")),
     }
+}
+
+/// The one with a restart policy is started by `box boot`, and no other.
+fn go_on() -> Result<(), String> {
+    let said = must(&["boot"])?;
+    let running = must(&["ps", "--format", "{{.Names}}"])?;
+    if (said.as_str(), running.as_str()) != ("stays\n", "stays\n") {
+        return Err(format!("boot: {said:?}; what runs then: {running:?}"));
+    }
+    must(&["exec", STAYS, "ls", "/bin/sh"]).map(drop)
 }
 
 /// Has the tars from which images are made; these are in memory.
@@ -85,7 +102,13 @@ fn prepare() -> Result<(), String> {
         return Err(format!("busybox tar: {ROOTFS} cannot be made"));
     }
     must(&["import", ROOTFS, "base:1"])?;
-    must(&["save", "-o", SAVED, "base:1"]).map(drop)
+    must(&["save", "-o", SAVED, "base:1"])?;
+    let fixed = ["run", "-d", "--restart", "always", "--network", "none", "--name", STAYS];
+    must(&[&fixed[..], &["base:1", "sleep", "1000"]].concat())?;
+    rustix::fs::sync();
+    fs::write(MARK, "").map_err(|e| format!("{MARK}: {e}"))?;
+    rustix::fs::sync();
+    Ok(())
 }
 
 /// One round of everything that changes a store.
