@@ -16,6 +16,9 @@ const MACHINE: &str = "/etc/containers";
 const FILE: &str = "registries.conf";
 const FOLDER: &str = "registries.conf.d";
 
+/// The registry of names that have none.
+const SEARCH: &str = "unqualified-search-registries";
+
 /// What is known of a file's members; others are ignored, as podman does.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -99,19 +102,29 @@ fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
-/// Reads a file; `None` if it is not there.
+/// Reads a file; `None` if it is not there, or if it is nothing that is wanted.
 ///
 /// # Errors
 /// It cannot be read, is no TOML, or a member is of another kind.
-pub fn read(path: &Path) -> Result<Option<Document>> {
+pub fn read(path: &Path, is_wanted: impl FnOnce(&str) -> bool) -> Result<Option<Document>> {
     let named = || path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(error).context(named),
     };
+    if !is_wanted(&text) {
+        return Ok(None);
+    }
     let value = toml::parse(&text).context(named)?;
     serde_json::from_value(value).map(Some).map_err(|error| Error::corrupt(format!("{}: {error}", named())))
+}
+
+/// Whether a file can say what a name without a registry means: by an alias, or by a registry for all of them. A name may be written
+/// with escapes.
+pub fn speaks_of(text: &str, name: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    lines.any(|line| line.contains(name) || line.contains(SEARCH) || line.contains('\\'))
 }
 
 #[cfg(test)]

@@ -61,9 +61,23 @@ impl Registries {
     /// # Errors
     /// A file is broken.
     pub fn of_caller() -> Result<Registries> {
+        Registries::of_files(|_| true)
+    }
+
+    /// What they say of a name, for [`Registries::expand`]: most files say nothing of it, and reading one takes longer than finding an
+    /// image.
+    ///
+    /// # Errors
+    /// A file that speaks of it is broken.
+    pub fn of_name(text: &str) -> Result<Registries> {
+        let name = without_tag(text);
+        Registries::of_files(|text| file::speaks_of(text, name))
+    }
+
+    fn of_files(is_wanted: impl Fn(&str) -> bool) -> Result<Registries> {
         let mut registries = Registries::default();
         for path in file::of_caller()? {
-            if let Some(document) = file::read(&path)? {
+            if let Some(document) = file::read(&path, &is_wanted)? {
                 registries.add(&path, document).context(|| path.display().to_string())?;
             }
         }
@@ -119,8 +133,7 @@ impl Registries {
         if Repository::has_registry(text) {
             return Ok(Meaning { reference: usual, file: None });
         }
-        let name = text.split('@').next().unwrap_or(text);
-        let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+        let name = without_tag(text);
         let (repository, file) = match (self.aliases.get(name), &self.search) {
             (Some((meaning, file)), _) => (meaning.clone(), file),
             (None, Some((registry, file))) => (format!("{registry}/{name}"), file),
@@ -178,6 +191,12 @@ impl Registries {
         let fitting = self.rules.values().filter_map(|rule| Some((rule.table.fits(name)?, rule)));
         fitting.max_by_key(|(_, rule)| rule.table.prefix.len())
     }
+}
+
+/// A name without its tag and digest.
+fn without_tag(text: &str) -> &str {
+    let name = text.split('@').next().unwrap_or(text);
+    name.rsplit_once(':').map_or(name, |(name, _)| name)
 }
 
 impl Rule {
@@ -273,6 +292,9 @@ mod tests {
     fn names_without_a_registry() {
         let of = |files: &[&str], name: &str| {
             let Meaning { reference, file } = registries(files).unwrap().expand(name).unwrap();
+            let speaking = files.iter().copied().filter(|text| file::speaks_of(text, without_tag(name)));
+            let by_those = registries(&speaking.collect::<Vec<_>>()).unwrap().expand(name).unwrap();
+            assert_eq!(by_those.reference, reference, "{name}");
             (reference.to_string(), file.map(|file| file.display().to_string()))
         };
         let docker = |name: &str| (format!("docker.io/{name}"), None);
@@ -290,6 +312,9 @@ mod tests {
         assert_eq!(of(&[two, later], "alpine:3"), docker("library/alpine:3"));
         assert_eq!(of(&[two, later], "x:2"), by("ghcr.io/a/x:2", "/1.conf"));
         assert_eq!(of(&[two, later, "[aliases]\nx = ''"], "x"), by("other:5000/x:latest", "/1.conf"));
+        assert_eq!(of(&["[aliases]\n\"\\u0078\" = 'ghcr.io/a/x'"], "x"), by("ghcr.io/a/x:latest", "/0.conf"));
+        let others = "# unqualified-search-registries, alpine\n[aliases]\n'b' = 'ghcr.io/a/b'";
+        assert!(!file::speaks_of(others, "alpine") && file::speaks_of(others, "b"));
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl Store {
     /// # Errors
     /// The same.
     pub fn look_up_image(&self, text: &str) -> Result<(ImageRecord, FoundBy)> {
-        self.find_image_by(text, |text| Ok(Registries::of_caller()?.expand(text)?.reference))
+        self.find_image_by(text, |text| Ok(Registries::of_name(text)?.expand(text)?.reference))
     }
 
     /// The same, where it is known what a name without a registry means.
