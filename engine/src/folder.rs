@@ -1,10 +1,14 @@
 //! What is in a folder. The C library maps memory for each folder that is read, which takes longer than reading a small one.
 
 use std::ffi::OsString;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
+
+/// How many bytes of names are read at once: on the stack, and not cleared first.
+const AT_ONCE: usize = 4096;
 
 /// The names of everything in a folder, in no order.
 ///
@@ -13,7 +17,9 @@ use rustix::fs::{Dir, Mode, OFlags};
 pub fn names(folder: &Path) -> std::io::Result<Vec<OsString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
-    for entry in Dir::new(rustix::fs::open(folder, flags, Mode::empty())?)? {
+    let mut buffer = [MaybeUninit::uninit(); AT_ONCE];
+    let mut folder = RawDir::new(rustix::fs::open(folder, flags, Mode::empty())?, &mut buffer);
+    while let Some(entry) = folder.next() {
         let entry = entry?;
         let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
         if name != "." && name != ".." {
