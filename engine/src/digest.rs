@@ -34,6 +34,11 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
+    /// One that is known.
+    pub fn of_hash(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -1,10 +1,13 @@
 //! Containers on disk: a folder for each, by its id, and names that lead to ids.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::lock::{Lock, Sharing};
@@ -35,6 +38,21 @@ impl ContainerId {
 
     fn parse(text: &str) -> Option<ContainerId> {
         Digest::of_hex(text).map(|_| ContainerId(text.to_string()))
+    }
+
+    /// What a name's link says. It is shorter than the digits, because ext4 has 59 bytes for that in the link itself: a longer one takes a
+    /// block of the disk, and on one that is told of each free block (mount option discard) a removal waits for it.
+    fn link(&self) -> String {
+        Digest::of_hex(&self.0).map_or_else(|| self.0.clone(), |id| URL_SAFE_NO_PAD.encode(id.as_bytes()))
+    }
+
+    /// Names that were given before have all digits.
+    fn of_link(link: &OsStr) -> Option<ContainerId> {
+        let link = link.to_str()?;
+        ContainerId::parse(link).or_else(|| {
+            let bytes = URL_SAFE_NO_PAD.decode(link).ok()?;
+            Some(ContainerId(Digest::of_hash(bytes.try_into().ok()?).hex()))
+        })
     }
 
     /// All digits.
@@ -111,7 +129,7 @@ impl Containers {
     pub fn claim(&self, name: &str, id: &ContainerId) -> Result<()> {
         let link = self.names.join(name);
         loop {
-            match std::os::unix::fs::symlink(id.as_str(), &link) {
+            match std::os::unix::fs::symlink(id.link(), &link) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => match self.named(name)? {
                     Some(owner) => {
@@ -134,7 +152,7 @@ impl Containers {
     pub fn disclaim(&self, name: &str, id: &ContainerId) -> Result<()> {
         let link = self.names.join(name);
         match std::fs::read_link(&link) {
-            Ok(owner) if owner.as_os_str() == id.as_str() => remove_link(&link),
+            Ok(owner) if ContainerId::of_link(owner.as_os_str()).as_ref() == Some(id) => remove_link(&link),
             _ => Ok(()),
         }
     }
@@ -161,7 +179,7 @@ impl Containers {
             return Ok(None);
         }
         match std::fs::read_link(self.names.join(name)) {
-            Ok(id) => Ok(id.to_str().and_then(ContainerId::parse).and_then(|id| self.folder_of(&id))),
+            Ok(link) => Ok(ContainerId::of_link(link.as_os_str()).and_then(|id| self.folder_of(&id))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 let path = self.names.join(name);
