@@ -139,6 +139,10 @@ impl Contender {
             && verb.iter().any(|verb| verb.as_ref() == "run" || verb.as_ref() == "create")
         {
             command.arg("--cgroup-parent").arg(cgroup);
+            if self.name == PODMAN {
+                // Its usual limit takes a controller that cgroup2 has not where version 1 has it; the others set none.
+                command.arg("--pids-limit=0");
+            }
         }
         command.args(rest);
         command

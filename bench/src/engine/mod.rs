@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{getpid, set_child_subreaper};
 
 use crate::bundle::Scratch;
@@ -213,6 +214,12 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        // podman leaves its store mounted on itself.
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let paths = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        for path in paths.filter(|path| Path::new(path).starts_with(&self.0)) {
+            let _ = unmount(path, UnmountFlags::DETACH);
+        }
         if let Err(error) = fs::remove_dir_all(&self.0) {
             eprintln!("bench: {} is left: {error}", self.0.display());
         }

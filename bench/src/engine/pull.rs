@@ -17,7 +17,7 @@ use crate::error::{Context, Result, error};
 use crate::runtime::{Cost, find, time};
 
 /// The cases.
-pub const PULL: [&str; 2] = ["pull of one layer", "pull of four layers"];
+pub const PULL: [&str; 2] = ["pull of one layer, synced", "pull of four layers, synced"];
 /// What the first is compared with.
 pub const BY_HAND: &str = "curl | gzip -dc | tar -x";
 /// The peak memory of box.
@@ -148,27 +148,39 @@ fn one(
     let all: Vec<_> = contenders.iter().map(Who::Engine).chain(by_hand).collect();
     let samples = interleave(course.runs.min(RUNS), 1, &all, &mut |who, samples| {
         samples[0].add(match who {
-            Who::Engine(engine) => pull(engine, name),
-            Who::ByHand { url, folder } => fetch_by_hand(url, folder, &errors),
+            Who::Engine(engine) => pull(engine, name, disk),
+            Who::ByHand { url, folder } => fetch_by_hand(url, folder, disk, &errors),
         });
-        // What others have left to be written is not this one's.
-        let _ = fs::File::open(disk).map(|disk| rustix::fs::syncfs(&disk));
+        // Nor what a removal has left.
+        let _ = sync(disk);
     });
     Ok(lines(&[case], &subjects, samples))
 }
 
-fn pull(engine: &Contender, name: &str) -> Result<Cost> {
-    let cost = engine.time(&pull_arguments(engine, name))?;
+/// With what is left to be written to the disk: box has written all of it by then, others have not.
+fn pull(engine: &Contender, name: &str, disk: &Path) -> Result<Cost> {
+    let cost = engine.time(&pull_arguments(engine, name)).and_then(|cost| synced(cost, disk))?;
     engine.time(&["rmi", name])?;
     Ok(cost)
 }
 
-fn fetch_by_hand(url: &str, folder: &Path, errors: &Path) -> Result<Cost> {
+fn synced(cost: Cost, disk: &Path) -> Result<Cost> {
+    let began = Instant::now();
+    sync(disk)?;
+    Ok(Cost { time: cost.time + began.elapsed() })
+}
+
+fn sync(disk: &Path) -> Result<()> {
+    let opened = fs::File::open(disk).context(|| format!("open {}", disk.display()))?;
+    rustix::fs::syncfs(&opened).map_err(std::io::Error::from).context(|| "sync the disk")
+}
+
+fn fetch_by_hand(url: &str, folder: &Path, disk: &Path, errors: &Path) -> Result<Cost> {
     fs::create_dir(folder).context(|| format!("mkdir {}", folder.display()))?;
     let script = r#"set -e; curl -sSf "$1" | gzip -dc | tar -x -C "$2""#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", url]).arg(folder);
-    let cost = time(&mut command, errors);
+    let cost = time(&mut command, errors).and_then(|cost| synced(cost, disk));
     fs::remove_dir_all(folder).context(|| format!("remove {}", folder.display()))?;
     cost
 }
