@@ -66,11 +66,8 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     let (network, networks) = look_up(store, &source.execution, &options, folder.join("names"))?;
     let layers = root.layers(false);
     let shown = layers.to_string();
-    let bundle = Bundle {
-        path: root.work().to_path_buf(),
-        config: config.to_string(),
-        config_name: source.name.clone(),
-    };
+    let bundle =
+        Bundle { path: root.work().to_path_buf(), config: config.text(), config_name: source.name.clone() };
     let wishes = Wishes {
         wait_for_start: true,
         stand_before: options.init,
@@ -92,7 +89,7 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
         init: plan.operations().map(|operation| describe(&operation, plan)).collect(),
         operations,
         warnings: plan.warnings.iter().map(|warning| one_line(warning.text())).collect(),
-        config,
+        config: config.document(),
         network,
     })
 }

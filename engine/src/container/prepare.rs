@@ -61,7 +61,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     let bundle = Bundle {
         // On it the root is attached, where only init sees it: it must hide nothing that is mounted into the container.
         path: root.work().to_path_buf(),
-        config: config.to_string(),
+        config: config.text(),
         config_name: record.name.clone(),
     };
     let names = folder.names();
@@ -85,7 +85,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
         None => RootSource::layers(layers),
     };
     let options = CreateOptions::new().root(source).networks(networks).init(record.options.init);
-    Ok(Prepared { bundle, options, account: Account::of(&config["process"]), overlay })
+    Ok(Prepared { bundle, options, account: Account::of(config.process()), overlay })
 }
 
 /// A source that has gone since the flags were read is said before anything is made.

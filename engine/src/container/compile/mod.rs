@@ -1,6 +1,7 @@
 //! From an image's configuration, what is asked for and the facts to config.json. Pure: `box explain` shows what comes out, and
 //! the tests compare it with what Docker wrote for the same flags.
 
+mod configuration;
 mod mounts;
 mod process;
 mod resources;
@@ -8,6 +9,7 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
+pub use configuration::Configuration;
 pub use process::{arguments, compile_ulimit};
 pub use resources::limits;
 use serde_json::{Map, Value, json};
@@ -42,7 +44,7 @@ pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/s
 ///
 /// # Errors
 /// Something cannot be as it is asked for; the flag is named.
-pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Value> {
+pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Configuration> {
     let privileged = options.rights.privileged;
     let capabilities = capabilities(options)?;
     if let (Some(name), NetworkMode::Container(other)) = (&options.hostname, &options.network.mode) {
@@ -69,27 +71,21 @@ pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Va
         _ if privileged => None,
         Seccomp::Unconfined => None,
         Seccomp::Default => Some(seccomp::profile(&capabilities, facts.machine)),
-        Seccomp::Profile(text) => Some(parse_profile(text)?),
+        Seccomp::Profile(text) => Some(configuration::json(&parse_profile(text)?)),
     };
-    linux.extend(seccomp.map(|profile| ("seccomp".into(), profile)));
     if !privileged && !options.rights.unmasked {
         linux.insert("maskedPaths".into(), json!(MASKED));
         linux.insert("readonlyPaths".into(), json!(READ_ONLY));
     }
-    let mut config = json!({
-        "ociVersion": "1.2.1",
-        "process": process::compile(image, options, facts, &hostname, &capabilities)?,
-        "root": {"path": "rootfs"},
-        "mounts": mounts::compile(options, facts)?,
-        "linux": linux,
-    });
-    if options.read_only {
-        config["root"]["readonly"] = json!(true);
-    }
+    let mut members = Map::new();
+    members.insert("ociVersion".into(), json!("1.2.1"));
+    members.insert("process".into(), process::compile(image, options, facts, &hostname, &capabilities)?);
+    members.insert("root".into(), root(options));
+    members.insert("mounts".into(), Value::Array(mounts::compile(options, facts)?));
     if options.namespaces.uts == Sharing::Own {
-        config["hostname"] = json!(hostname);
+        members.insert("hostname".into(), json!(hostname));
         if let Some(domain) = &options.domainname {
-            config["domainname"] = json!(domain);
+            members.insert("domainname".into(), json!(domain));
         }
     } else if options.hostname.is_some() || options.domainname.is_some() {
         return Err(Error::invalid(
@@ -97,9 +93,9 @@ pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Va
         ));
     }
     if !options.annotations.is_empty() {
-        config["annotations"] = json!(options.annotations);
+        members.insert("annotations".into(), json!(options.annotations));
     }
-    Ok(config)
+    Ok(Configuration { members, linux, seccomp })
 }
 
 /// Compiles the `process` of one more program: the options are the container's, with what is asked for instead.
@@ -114,6 +110,13 @@ fn capabilities(options: &Options) -> Result<Capabilities> {
     match options.rights.privileged {
         true => Ok(Capabilities::all()),
         false => Capabilities::choose(&options.rights.added, &options.rights.dropped),
+    }
+}
+
+fn root(options: &Options) -> Value {
+    match options.read_only {
+        true => json!({"path": "rootfs", "readonly": true}),
+        false => json!({"path": "rootfs"}),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::configuration::json as text;
 use crate::container::capability::Capabilities;
 
-/// Those of everybody.
-const ALLOWED: &str = include_str!("seccomp_allowed.txt");
+/// Those of everybody, as a list of JSON: it is most of a configuration, and no string of it is needed here.
+const ALLOWED: &str = include_str!("seccomp_allowed.json");
 
 /// Those of holders of a capability.
 const OF_CAPABILITY: &[(&str, &[&str])] = &[
@@ -64,12 +65,11 @@ const VSOCK: u64 = 40;
 /// Personalities that change nothing that matters: PER_LINUX, PER_LINUX32, each with UNAME26, and a question.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// The profile for these capabilities on a machine (`std::env::consts::ARCH`).
-pub fn profile(capabilities: &Capabilities, machine: &str) -> Value {
+/// The profile for these capabilities on a machine (`std::env::consts::ARCH`), as JSON.
+pub fn profile(capabilities: &Capabilities, machine: &str) -> String {
     let mut rules = vec![
-        allow(ALLOWED.split_ascii_whitespace()),
         // Since Linux 4.8 a filter sees what a tracer makes of a call.
-        allow(["process_vm_readv", "process_vm_writev", "ptrace"]),
+        allow(&["process_vm_readv", "process_vm_writev", "ptrace"]),
         with_argument("socket", VSOCK, "SCMP_CMP_NE"),
     ];
     rules.extend(PERSONALITIES.map(|value| with_argument("personality", value, "SCMP_CMP_EQ")));
@@ -86,24 +86,22 @@ pub fn profile(capabilities: &Capabilities, machine: &str) -> Value {
         "riscv64" => &[&["riscv_flush_icache"]],
         _ => &[],
     };
-    rules.extend(of_machine.iter().map(|names| allow(names.iter().copied())));
+    rules.extend(of_machine.iter().map(|names| allow(names)));
     if !capabilities.has("CAP_SYS_ADMIN") {
         rules.push(with_argument("clone", NAMESPACES, "SCMP_CMP_MASKED_EQ"));
         // Its flags are in memory, which a filter does not see: libraries fall back to clone.
         rules.push(json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}));
     }
     let of_capability = OF_CAPABILITY.iter().filter(|(name, _)| capabilities.has(name));
-    rules.extend(of_capability.map(|(_, names)| allow(names.iter().copied())));
-    json!({
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": 1,
-        "architectures": architectures(machine),
-        "syscalls": rules,
-    })
+    rules.extend(of_capability.map(|(_, names)| allow(names)));
+    let (architectures, rules) = (text(&architectures(machine)), text(&rules));
+    let rules = &rules[1..];
+    format!(
+        r#"{{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,"architectures":{architectures},"syscalls":[{{"names":{ALLOWED},"action":"SCMP_ACT_ALLOW"}},{rules}}}"#
+    )
 }
 
-fn allow<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
-    let names: Vec<&str> = names.into_iter().collect();
+fn allow(names: &[&str]) -> Value {
     json!({"names": names, "action": "SCMP_ACT_ALLOW"})
 }
 

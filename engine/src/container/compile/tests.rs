@@ -79,7 +79,7 @@ fn assert_same(ours: &Value, dockers: &Value, path: &str) {
 fn compare(name: &str, options: &Options, facts: &Facts) {
     let ours =
         compile(&Execution::default(), options, facts).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_same(&ours, &fixture(name), name);
+    assert_same(&ours.document(), &fixture(name), name);
 }
 
 #[test]
@@ -117,11 +117,12 @@ fn namespaces_of_the_host() {
         .filter(|mount| mount["destination"] == "/dev/mqueue")
         .for_each(|mount| *mount = mqueue.clone());
     let ours = compile(&Execution::default(), &options, &facts()).unwrap();
-    assert_same(&ours, &expected, "host-namespaces");
+    assert_same(&ours.document(), &expected, "host-namespaces");
     let mounts = expected["mounts"].as_array_mut().expect("mounts");
     mounts.retain(|mount| mount["destination"] != "/dev/mqueue");
     let without = Facts { has_message_queues: false, ..facts() };
-    assert_same(&compile(&Execution::default(), &options, &without).unwrap(), &expected, "host-namespaces");
+    let ours = compile(&Execution::default(), &options, &without).unwrap();
+    assert_same(&ours.document(), &expected, "host-namespaces");
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn devices_that_are_limited() {
     let uses =
         [DeviceUse::Weight, DeviceUse::WriteBytes, DeviceUse::ReadOperations, DeviceUse::WriteOperations];
     let limited = uses.map(|what| limit(what, 100)).into();
-    let config = compile(&Execution::default(), &options, &Facts { limited, ..facts() }).unwrap();
+    let config = compile(&Execution::default(), &options, &Facts { limited, ..facts() }).unwrap().document();
     let resources = &config["linux"]["resources"];
     let rate = json!([{"major": 254, "minor": 0, "rate": 100}]);
     let expected = json!({
@@ -215,7 +216,7 @@ fn devices_that_are_limited() {
 fn without_shared_memory() {
     let mut options = options(&["true"]);
     options.namespaces.ipc_access = IpcAccess::None;
-    let config = compile(&Execution::default(), &options, &facts()).unwrap();
+    let config = compile(&Execution::default(), &options, &facts()).unwrap().document();
     let mut mounts = config["mounts"].as_array().expect("mounts").iter();
     assert!(mounts.all(|mount| mount["destination"] != "/dev/shm"));
 }
@@ -240,7 +241,7 @@ fn everything_for_the_privileged() {
         access: "rwm".to_string(),
     };
     let devices = expected["linux"]["devices"].as_array().expect("devices").iter().map(device).collect();
-    let ours = compile(&Execution::default(), &options, &Facts { devices, ..facts() }).unwrap();
+    let ours = compile(&Execution::default(), &options, &Facts { devices, ..facts() }).unwrap().document();
     let sorted = |config: &Value, set: &str| {
         let names = config["process"]["capabilities"][set].as_array().expect("set");
         let mut names: Vec<_> = names.iter().map(Value::to_string).collect();
@@ -305,7 +306,7 @@ fn namespaces_of_other_containers() {
         ..Joined::default()
     };
     let facts = Facts { joined, ..facts() };
-    let config = compile(&Execution::default(), &options, &facts).unwrap();
+    let config = compile(&Execution::default(), &options, &facts).unwrap().document();
     let namespaces = config["linux"]["namespaces"].as_array().expect("namespaces");
     assert!(namespaces.contains(&json!({"type": "network", "path": "/proc/7/ns/net"})), "{namespaces:?}");
     assert_eq!((&config["hostname"], config["linux"].get("sysctl")), (&json!("other"), None));
