@@ -14,7 +14,7 @@ use super::record::{Base, ContainerRecord};
 use crate::error::{Context, Error, Result};
 use crate::inside::{self, Bind, OwnLayer, Place, copy_out_of};
 use crate::layer::{AS_ROOT, open_beneath};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, MOUNTPOINTS, Store};
 
 /// The folders of a container's root.
 #[derive(Debug, Clone)]
@@ -24,9 +24,6 @@ pub struct RootFolders {
     upper: PathBuf,
     work: PathBuf,
 }
-
-/// Where something is mounted in every container; where the image has no place for it, one is made.
-const MOUNTPOINTS: [&str; 6] = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// The most bytes of a file of the image that is looked into.
 const FILE_MAX: u64 = 16 << 20;
@@ -41,9 +38,6 @@ impl RootFolders {
             layers.iter().try_for_each(|layer| store.layers().check(layer))?;
         }
         let root = RootFolders::planned(store, folder.path(), &record.base);
-        if root.lower[0].starts_with(folder.path()) {
-            make_folder(&root.lower[0], 0o755)?;
-        }
         if make_folder(&root.upper, 0o755)? {
             like(&root.lower[0], &root.upper).context(|| root.upper.display().to_string())?;
         }
@@ -59,10 +53,7 @@ impl RootFolders {
             }
             Base::Folder(path) => vec![path.clone()],
         };
-        if lower.is_empty() {
-            // overlayfs wants one.
-            lower.push(folder.join("empty"));
-        }
+        lower.push(store.mountpoints());
         RootFolders { lower, upper: folder.join("upper"), work: folder.join("work") }
     }
 
@@ -72,9 +63,10 @@ impl RootFolders {
         if is_throwaway { layers.volatile() } else { layers }
     }
 
-    /// The topmost one first.
-    pub fn lower(&self) -> &[PathBuf] {
-        &self.lower
+    /// Those of the image, the topmost one first.
+    pub fn image(&self) -> &[PathBuf] {
+        let [image @ .., _mountpoints] = &self.lower[..] else { return &[] };
+        image
     }
 
     /// Its own changes.

@@ -101,9 +101,9 @@ impl StepContainer {
         Ok(container.wait()?)
     }
 
-    /// The layers below its changes, the topmost one first.
-    pub fn lower(&self) -> &[PathBuf] {
-        self.root.lower()
+    /// The layers of the image below its changes, the topmost one first.
+    pub fn image(&self) -> &[PathBuf] {
+        self.root.image()
     }
 
     /// Ends what still runs in it, and makes its changes the files of a new layer.

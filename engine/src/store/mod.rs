@@ -18,6 +18,7 @@ mod image;
 mod layer;
 mod lease;
 mod lock;
+mod mountpoints;
 mod network;
 mod place;
 mod removal;
@@ -46,6 +47,7 @@ pub use image::{FoundBy, Image, ImageRecord, Images, WITHOUT_MANIFEST};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lease::Lease;
 pub use lock::{Lock, Sharing};
+pub use mountpoints::MOUNTPOINTS;
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
 pub use stamp::{Stamp, Stamps, stamping_time};
@@ -71,7 +73,7 @@ const SUMMARIES: &str = ".summaries";
 /// What helps.
 pub const REMEDY: &str = "box system check --repair";
 
-/// What a store has; new ones come at the end.
+/// What a store has.
 const FOLDERS: [&str; 12] = [
     "blobs/sha256",
     "layers",
@@ -112,12 +114,13 @@ impl Store {
         make_folder(&place.data, 0o700)?;
         refuse_others(&place.data)?;
         version::check(&place.data)?;
-        // Where the last one is, all are.
-        if !place.data.join(FOLDERS[FOLDERS.len() - 1]).exists() {
+        // Where the last ones are, all are.
+        if !mountpoints::are_there(&place.data) {
             // Layers have programs that are setuid: nobody else on this host may get at them, wherever the store lies.
             for name in FOLDERS {
                 make_folder(&place.data.join(name), 0o700)?;
             }
+            mountpoints::make(&place.data)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
     }
@@ -140,6 +143,11 @@ impl Store {
     /// Unpacked layers.
     pub fn layers(&self) -> Layers {
         Layers::at(self.place.data.join("layers"), self.maps.clone())
+    }
+
+    /// The layer below all layers of images.
+    pub fn mountpoints(&self) -> PathBuf {
+        mountpoints::layer(&self.place.data)
     }
 
     /// Images by their names.

@@ -102,7 +102,7 @@ impl Work<'_> {
             }
         });
         let done = done.and_then(|()| container.hand_over(self.store, layer));
-        let done = done.and_then(|()| remove_bare_mountpoints(&layer.path(), container.lower(), &mounted));
+        let done = done.and_then(|()| remove_bare_mountpoints(&layer.path(), container.image(), &mounted));
         let removed = container.remove(self.store);
         done.and(removed)
     }
