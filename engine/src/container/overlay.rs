@@ -3,10 +3,8 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 
 use pillbox::Container;
-use pillbox::root::Layers;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Kind, Result};
@@ -16,7 +14,7 @@ use crate::store::{Lock, Sharing};
 #[derive(Debug)]
 pub struct Overlay {
     // The first field is dropped first: the lock goes when it is unmounted.
-    mount: Option<Arc<OwnedFd>>,
+    mount: Option<OwnedFd>,
     _lock: Lock,
 }
 
@@ -44,16 +42,6 @@ impl Overlay {
         }
     }
 
-    /// Mounts it, which is for root.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    pub fn mount(&mut self, layers: &Layers) -> Result<Arc<OwnedFd>> {
-        let mount = Arc::new(layers.mount()?);
-        self.mount = Some(mount.clone());
-        Ok(mount)
-    }
-
     /// Keeps the mount that is the root of a container. One that cannot be reached goes with the container's last process.
     pub fn keep_root_of(&mut self, container: &Container) {
         if self.mount.is_none()
@@ -61,7 +49,7 @@ impl Overlay {
         {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty());
-            self.mount = root.ok().map(Arc::new);
+            self.mount = root.ok();
         }
     }
 }

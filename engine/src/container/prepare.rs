@@ -41,7 +41,16 @@ pub struct Prepared {
 pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Prepared> {
     check_sources(&record.options)?;
     let root = RootFolders::make(store, folder, record)?;
-    let is_users = store.maps().is_some();
+    let layers = root.layers(record.auto_remove);
+    // What is thrown away is never synced.
+    let overlay = match record.auto_remove {
+        true => None,
+        false => Some(Overlay::begin(root.work())?),
+    };
+    let source = match store.maps() {
+        Some(_) => RootSource::layers(layers),
+        None => RootSource::layers_meanwhile(layers),
+    };
     let mut facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
     fill_volumes(store, &folder.id, &record.options, &facts, &root)?;
     let mut notes = Vec::new();
@@ -74,16 +83,6 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     if let Some(namespaces) = namespaces {
         networks.set_elsewhere(Arc::new(Connector::new(namespaces, document, notes)));
     }
-    let layers = root.layers(record.auto_remove);
-    // What is thrown away is never synced.
-    let mut overlay = match record.auto_remove {
-        true => None,
-        false => Some(Overlay::begin(root.work())?),
-    };
-    let source = match overlay.as_mut().filter(|_| !is_users) {
-        Some(overlay) => RootSource::mount(overlay.mount(&layers)?),
-        None => RootSource::layers(layers),
-    };
     let options = CreateOptions::new().root(source).networks(networks).init(record.options.init);
     Ok(Prepared { bundle, options, account: Account::of(config.process()), overlay })
 }

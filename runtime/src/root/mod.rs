@@ -4,6 +4,7 @@
 //! May use `sys` and every room below it.
 
 mod layers;
+mod meanwhile;
 mod overlay;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,12 @@ impl RootSource {
     /// of [`Self::mount`] does.
     pub fn layers(layers: Layers) -> RootSource {
         RootSource(Some(Arc::new(layers)))
+    }
+
+    /// The overlay of [`Self::layers`], which a thread of its own begins to make now, if there is another processor: the caller prepares
+    /// the container meanwhile. It takes root's rights. If the value is dropped unused the overlay is unmounted.
+    pub fn layers_meanwhile(layers: Layers) -> RootSource {
+        RootSource(Some(Arc::new(meanwhile::Meanwhile::begin(layers))))
     }
 
     /// Whether it is `root.path`.

@@ -40,7 +40,7 @@ pub use probe::{
     PROBEABLE, in_mount_copy, in_namespaces_of, in_user_namespace, knows_seccomp_flags, probe, refusal,
     seccomp_action_available,
 };
-pub use processor::{hold_here, lift_restriction, several_processors};
+pub use processor::{hold_here, lift_restriction, send_away, several_processors};
 pub use signal::{realtime_signal, set_signal_mask, signalfd};
 pub use spawn::{Child, ChildStep, Spawned, spawn, spawn_ended};
 pub use unseen::Unseen;

@@ -8,20 +8,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{Processors, close_range, set_affinity, unshare_namespaces, use_every_processor};
+use pillbox_init::sys::{Processors, close_range, unshare_namespaces, use_every_processor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
     SocketType,
 };
 use rustix::process::Pid;
-use rustix::thread::{futex, sched_getcpu};
+use rustix::thread::futex;
 use rustix::time::Timespec;
 use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
 use super::descriptor::network_of;
-use super::processor::{hold_here, lift_restriction, several_processors};
+use super::processor::{hold_here, lift_restriction, send_away, several_processors};
 use super::signal::SignalsBlocked;
 
 /// Where making a network namespace failed.
@@ -97,10 +97,8 @@ impl NetworkThread {
             unsafe { clone_thread(shared.stack.get().cast(), run, thread.0.as_ptr().cast(), &shared.inside) };
         drop(blocked);
         let number = begun.inspect_err(|_| shared.inside.store(0, Ordering::Relaxed))?;
-        // Otherwise it may be queued behind this thread, which is busy.
-        if let Some(mut others) = shared.processors.clone() {
-            others.remove(sched_getcpu());
-            let _ = set_affinity(number, &others);
+        if let Some(processors) = &shared.processors {
+            send_away(number, processors);
         }
         Ok(thread)
     }

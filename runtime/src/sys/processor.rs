@@ -27,3 +27,12 @@ pub fn hold_here(thread: Option<Pid>) {
     // Refused for a thread with a deadline, which then stays where it is.
     let _ = set_affinity(thread, &here);
 }
+
+/// Keeps a new thread away from the processor on which the calling thread runs: there it may be queued behind this one, which is busy.
+///
+/// Does not allocate memory.
+pub fn send_away(thread: Option<Pid>, allowed: &Processors) {
+    let mut others = allowed.clone();
+    others.remove(sched_getcpu());
+    let _ = set_affinity(thread, &others);
+}
