@@ -17,6 +17,11 @@ impl Moment {
         Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Its second.
+    pub fn whole_second(self) -> Moment {
+        Moment(self.0 / 1_000_000_000 * 1_000_000_000)
+    }
+
     /// So many seconds after 1970; before that there is none.
     pub fn of_seconds(seconds: i64) -> Moment {
         Moment(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000))
@@ -26,6 +31,14 @@ impl Moment {
 /// RFC 3339, in UTC, with nanoseconds.
 pub fn rfc3339(moment: Moment) -> String {
     pillbox::text::time::rfc3339(UNIX_EPOCH + Duration::from_nanos(moment.0))
+}
+
+/// As Docker's lists show moments, in UTC: `2006-01-02 15:04:05.123 +0000 UTC`, without zeros at the end.
+pub fn spoken(moment: Moment) -> String {
+    let text = rfc3339(moment);
+    let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    let time = if time.contains('.') { time.trim_end_matches('0').trim_end_matches('.') } else { time };
+    format!("{day} {time} +0000 UTC")
 }
 
 /// As HTTP has dates: `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -154,6 +167,13 @@ fn days(year: u64, month: u64, day: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_lists() {
+        assert_eq!(spoken(Moment(0)), "1970-01-01 00:00:00 +0000 UTC");
+        assert_eq!(spoken(Moment(946_782_245_000_000_000)), "2000-01-02 03:04:05 +0000 UTC");
+        assert_eq!(spoken(Moment(946_782_240_120_000_000)), "2000-01-02 03:04:00.12 +0000 UTC");
+    }
 
     #[test]
     fn dates_have_dockers_forms() {

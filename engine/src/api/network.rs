@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use pillbox_network::Cidr;
-use pillbox_network::network::Network;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,24 +14,16 @@ use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, is_named, make_network, prune_networks, remove_network};
 use crate::container::{
-    ContainerRecord, Endpoint, NetworkSettings, USUAL, connect as connect_container,
-    disconnect as disconnect_container, existing_networks, expected_subnets, interfaces, is_to_have_none,
-    own_network_id, subnet_documents,
+    ContainerRecord, NetworkDocuments, USUAL, connect as connect_container,
+    disconnect as disconnect_container, is_own_network, is_to_have_none,
 };
 use crate::error::Kind;
 use crate::order::Collect;
-use crate::store::{NetworkDriver, NetworkRecord, NetworkRecords, Store, random_id};
-use crate::time::{Moment, rfc3339};
-
-/// Networks that are always there, and their drivers.
-const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+use crate::store::{NetworkDriver, NetworkRecord, random_id};
 
 /// The network of those that are to have none, and that of the host.
 const NONE: &str = "none";
 const HOST: &str = "host";
-
-/// The bridge of containers that name no network.
-const DEFAULT_BRIDGE: &str = "pillbox0";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -66,132 +57,6 @@ struct IpamConfig {
     auxiliary_addresses: BTreeMap<String, String>,
 }
 
-/// What is looked up once for all documents.
-struct Facts {
-    /// What exists on the host at this moment.
-    networks: Vec<Network>,
-    /// The subnets that the bridge without a name will have.
-    expected: Vec<String>,
-    containers: Vec<(ContainerRecord, BTreeMap<String, Endpoint>)>,
-}
-
-impl Facts {
-    fn look(store: &Store) -> Outcome<Facts> {
-        let found = existing_networks(store)?;
-        let records = store.networks().list()?;
-        let named = |name: &str| NetworkRecords::find_in(&records, name).cloned();
-        let mut containers = Vec::new();
-        for record in ContainerRecord::list(store)? {
-            let interfaces = interfaces(store, &record.id)?;
-            let endpoints = NetworkSettings::of(&record, &interfaces, &named).networks;
-            containers.push((record, endpoints));
-        }
-        // It is shown without them if nobody can tell.
-        let expected = expected_subnets(store, &found).unwrap_or_default();
-        Ok(Facts { networks: found, expected, containers })
-    }
-
-    /// The containers that are connected to a network.
-    fn containers(&self, network: &str) -> Value {
-        let mut containers = serde_json::Map::new();
-        for (record, endpoints) in &self.containers {
-            let Some(endpoint) = endpoints.get(network) else { continue };
-            let four = endpoint.addresses.four();
-            if four.is_empty() {
-                continue;
-            }
-            containers.insert(
-                record.id.clone(),
-                json!({
-                    "Name": record.name,
-                    "EndpointID": endpoint.id,
-                    "MacAddress": endpoint.addresses.mac,
-                    "IPv4Address": four,
-                    "IPv6Address": endpoint.addresses.six(),
-                }),
-            );
-        }
-        Value::Object(containers)
-    }
-}
-
-fn own_document(name: &str, driver: &str, facts: &Facts) -> Value {
-    let config = match name {
-        "bridge" => {
-            let bridge = NetworkRecord {
-                chosen: facts.expected.clone(),
-                ..NetworkRecord::new(name.to_string(), DEFAULT_BRIDGE.to_string(), NetworkDriver::Bridge)
-            };
-            subnet_documents(&bridge, &facts.networks)
-        }
-        _ => Vec::new(),
-    };
-    let options = match name {
-        "bridge" => {
-            json!({"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.name": DEFAULT_BRIDGE})
-        }
-        _ => json!({}),
-    };
-    document(name, &own_network_id(name), Moment(0), driver, false, config, options, &BTreeMap::new(), facts)
-}
-
-fn record_document(record: &NetworkRecord, facts: &Facts) -> Value {
-    let mut options = serde_json::Map::new();
-    if let Some(mtu) = record.mtu {
-        options.insert("com.docker.network.driver.mtu".into(), json!(mtu.to_string()));
-    }
-    let driver = match record.driver {
-        NetworkDriver::Bridge => "bridge",
-        NetworkDriver::Macvlan => "macvlan",
-        NetworkDriver::Ipvlan => "ipvlan",
-    };
-    if driver != "bridge" {
-        options.insert("parent".into(), json!(record.link));
-    }
-    let NetworkRecord { name, id, created, internal, labels, .. } = record;
-    let config = subnet_documents(record, &facts.networks);
-    document(name, id, *created, driver, *internal, config, Value::Object(options), labels, facts)
-}
-
-#[allow(clippy::too_many_arguments)]
-fn document(
-    name: &str,
-    id: &str,
-    created: Moment,
-    driver: &str,
-    internal: bool,
-    config: Vec<Value>,
-    options: Value,
-    labels: &BTreeMap<String, String>,
-    facts: &Facts,
-) -> Value {
-    let has_six = config.iter().any(|range| range["Subnet"].as_str().is_some_and(|text| text.contains(':')));
-    json!({
-        "Name": name,
-        "Id": id,
-        "Created": rfc3339(created),
-        "Scope": "local",
-        "Driver": driver,
-        "EnableIPv4": true,
-        "EnableIPv6": has_six,
-        "IPAM": {"Driver": "default", "Options": {}, "Config": config},
-        "Internal": internal,
-        "Attachable": false,
-        "Ingress": false,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": false,
-        "Containers": facts.containers(name),
-        "Options": options,
-        "Labels": labels,
-    })
-}
-
-fn all(store: &Store, facts: &Facts) -> Outcome<Vec<Value>> {
-    let own = OWN.iter().map(|(name, driver)| own_document(name, driver, facts));
-    let records = store.networks().list()?;
-    Ok(records.iter().map(|record| record_document(record, facts)).chain(own).collect())
-}
-
 /// Which networks there are.
 pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters =
@@ -201,27 +66,20 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         .iter()
         .flat_map(|record| record.options.network.names())
         .collect();
-    let mut documents = all(&daemon.store, &Facts::look(&daemon.store)?)?;
+    let mut documents = NetworkDocuments::look(&daemon.store)?.all();
     documents.retain(|document| {
-        let is_own = is_own(document["Name"].as_str().unwrap_or_default());
+        let is_own = is_own_network(document["Name"].as_str().unwrap_or_default());
         let is_used = used.iter().any(|name| document["Name"] == **name);
         is_wanted(document, &filters) && is_dangling.is_none_or(|wanted| wanted == (!is_own && !is_used))
     });
-    for document in &mut documents {
-        document["Containers"] = json!({});
-    }
     Ok(Reply::Json(200, Value::Array(documents)))
-}
-
-fn is_own(name: &str) -> bool {
-    OWN.iter().any(|(own, _)| *own == name)
 }
 
 fn is_wanted(document: &Value, filters: &Filters) -> bool {
     let text = |member: &str| document[member].as_str().unwrap_or_default();
     let labels: BTreeMap<String, String> =
         serde_json::from_value(document["Labels"].clone()).unwrap_or_default();
-    let kind = if is_own(text("Name")) { "builtin" } else { "custom" };
+    let kind = if is_own_network(text("Name")) { "builtin" } else { "custom" };
     filters.any("driver", |value| text("Driver") == value)
         && filters.any("id", |value| text("Id").starts_with(value))
         && filters.all("label", |value| is_labelled(&labels, value))
@@ -233,14 +91,9 @@ fn is_wanted(document: &Value, filters: &Filters) -> bool {
 /// Everything that is known of one.
 pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let name = exchange.parameter(0);
-    let facts = Facts::look(&daemon.store)?;
-    let own = OWN
-        .iter()
-        .find(|(own, _)| *own == name || (name.len() >= 12 && own_network_id(own).starts_with(name)));
-    if let Some((name, driver)) = own {
-        return Ok(Reply::Json(200, own_document(name, driver, &facts)));
-    }
-    Ok(Reply::Json(200, record_document(&daemon.network(name)?, &facts)))
+    let documents = NetworkDocuments::look(&daemon.store)?.with_containers(&daemon.store)?;
+    let missing = || Fault::missing(format!("network {name} not found"));
+    Ok(Reply::Json(200, documents.find(name).ok_or_else(missing)?))
 }
 
 /// Makes one.
@@ -256,7 +109,7 @@ pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         return Err(Fault::conflict(format!("network with name {name} already exists")));
     }
     make_network(&daemon.store, record).map_err(|error| match error.kind() {
-        Kind::Conflict if is_own(&name) => {
+        Kind::Conflict if is_own_network(&name) => {
             Fault::new(403, format!("operation is not permitted on predefined {name} network "))
         }
         Kind::Conflict => Fault::new(
@@ -338,17 +191,17 @@ fn subnet(config: &IpamConfig) -> Outcome<Option<String>> {
 /// Removes one.
 pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let name = exchange.parameter(0);
-    if is_own(name) {
+    if is_own_network(name) {
         return Err(Fault::new(403, format!("{name} is a pre-defined network and cannot be removed")));
     }
     let record = daemon.network(name)?;
     remove_network(&daemon.store, &record.name).map_err(|error| match error.kind() {
         Kind::Conflict => {
-            let facts =
-                Facts::look(&daemon.store).map(|facts| facts.containers(&record.name)).unwrap_or_default();
-            let ends = facts.as_object().into_iter().flatten();
+            let documents = NetworkDocuments::look(&daemon.store)
+                .and_then(|documents| documents.with_containers(&daemon.store));
+            let ends = documents.map(|documents| documents.containers(&record.name)).unwrap_or_default();
             let ends: Vec<String> =
-                ends.map(|(_, end)| format!("name:{} id:{:?}", end["Name"], endpoint(end))).collect();
+                ends.values().map(|end| format!("name:{} id:{:?}", end["Name"], endpoint(end))).collect();
             let name = &record.name;
             Fault::new(
                 403,

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::order;
 use crate::reference::Reference;
 use crate::store::ImageRecord;
-use crate::time::Moment;
+use crate::time::{Moment, spoken};
 
 pub const COMMAND: Command = Command {
     name: "images",
@@ -137,7 +137,7 @@ fn fields(one: &Dated, whole: bool, now: Moment) -> Value {
         "Tag": tag,
         "Digest": digest(record),
         "CreatedSince": ago(*created, now),
-        "CreatedAt": record.created.clone().unwrap_or_else(|| "N/A".to_string()),
+        "CreatedAt": created.map_or("N/A".to_string(), |created| spoken(created.whole_second())),
         "Size": human_size(record.size),
         // How many containers are made of it, and what it shares with others: Docker tells neither here.
         "Containers": "N/A",

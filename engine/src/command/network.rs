@@ -13,7 +13,7 @@ use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, say, whole};
 use crate::container::{
     Connection, ContainerRecord, NetworkFacts, NetworkMode, Rootless, Status, check_network_name,
-    check_ranges, choose_gateways, choose_subnets, compile_network,
+    check_ranges, choose_gateways, choose_subnets, compile_network, is_own_network,
 };
 use crate::error::{Error, Kind, Result};
 use crate::order::Collect;
@@ -133,9 +133,6 @@ pub const DISCONNECT: Command = Command {
     run: disconnect,
 };
 
-/// Networks that are always there.
-pub const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
-
 fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     let name = arguments.operand(0)?.unwrap_or_default();
     check_network_name(name)?;
@@ -209,7 +206,7 @@ pub fn make(store: &Store, mut record: NetworkRecord) -> Result<()> {
     let record = &record;
     let name = record.name.as_str();
     check_network_name(name)?;
-    if OWN.iter().any(|(own, _)| *own == name) {
+    if is_own_network(name) {
         return Err(Error::conflict(format!("network {name}: it is always there")));
     }
     check_ranges(record)?;
@@ -331,7 +328,7 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
 /// # Errors
 /// There is none; a container runs on it.
 pub fn remove(store: &Store, name: &str) -> Result<()> {
-    if OWN.iter().any(|(own, _)| *own == name) {
+    if is_own_network(name) {
         return Err(Error::conflict(format!("network {name}: it is always there")));
     }
     let record = store.networks().find(name)?;

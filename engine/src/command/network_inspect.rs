@@ -1,16 +1,12 @@
 //! network inspect: everything that is known of networks.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::documents::show_documents;
-use super::network::running_on;
 use super::{Arguments, Command, Flag, Global};
-use crate::container::{existing_networks, subnet_documents};
-use crate::error::Result;
+use crate::container::NetworkDocuments;
+use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::time::rfc3339;
 
 pub const INSPECT: Command = Command {
     name: "network inspect",
@@ -38,35 +34,16 @@ fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
 /// # Errors
 /// There is none of that name.
 pub fn document(store: &Store, name: &str) -> Result<Value> {
-    let record = store.networks().find(name)?;
-    let mut containers = BTreeMap::new();
-    for container in running_on(store, &record.name)? {
-        let folder = store.containers().find(&container.id)?;
-        let Ok(known) = crate::container::inspect(store, &folder) else { continue };
-        let network = &known["NetworkSettings"]["Networks"][&record.name];
-        let address = |address: &str, prefix: &str| match network[address].as_str() {
-            None | Some("") => String::new(),
-            Some(text) => format!("{text}/{}", network[prefix]),
-        };
-        let (four, six) =
-            (address("IPAddress", "IPPrefixLen"), address("GlobalIPv6Address", "GlobalIPv6PrefixLen"));
-        let mac = &network["MacAddress"];
-        let document =
-            json!({"Name": container.name, "MacAddress": mac, "IPv4Address": four, "IPv6Address": six});
-        containers.insert(container.id, document);
+    let found = NetworkDocuments::look(store)?.with_containers(store)?.find(name);
+    let Some(mut document) = found else {
+        // A record that cannot be read says so itself.
+        store.networks().find(name)?;
+        return Err(Error::not_found(format!("network {name}: there is none")));
+    };
+    let subnets = document["IPAM"]["Config"].as_array().into_iter().flatten();
+    document["Subnets"] = subnets.map(|range| range["Subnet"].clone()).collect();
+    if let Ok(record) = store.networks().find(document["Id"].as_str().unwrap_or_default()) {
+        document["Link"] = record.link.into();
     }
-    let ranges = subnet_documents(&record, &existing_networks(store)?);
-    Ok(json!({
-        "Name": record.name,
-        "Id": record.id,
-        "Created": rfc3339(record.created),
-        "Scope": "local",
-        "Driver": record.driver.name(),
-        "IPAM": {"Driver": "default", "Config": ranges},
-        "Internal": record.internal,
-        "Subnets": ranges.iter().map(|range| &range["Subnet"]).collect::<Vec<_>>(),
-        "Link": record.link,
-        "Containers": containers,
-        "Labels": record.labels,
-    }))
+    Ok(document)
 }

@@ -1,17 +1,18 @@
 //! network ls: which networks there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled, is_named};
 use super::format::{Format, Heads};
-use super::network::{OWN, networks_in_use};
+use super::network::networks_in_use;
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, tell_broken};
+use crate::container::{NetworkDocuments, is_own_network};
 use crate::error::Result;
-use crate::store::{NetworkRecord, Store};
-use crate::time::{Moment, rfc3339};
+use crate::order::{self, Collect};
+use crate::time::{Moment, parse_rfc3339, spoken};
 
 pub const COMMAND: Command = Command {
     name: "network ls",
@@ -39,22 +40,12 @@ const HEADS: &Heads = &[
     ("Name", "NAME"),
     ("Driver", "DRIVER"),
     ("Scope", "SCOPE"),
+    ("IPv4", "IPV4"),
+    ("IPv6", "IPV6"),
     ("Internal", "INTERNAL"),
     ("Labels", "LABELS"),
     ("CreatedAt", "CREATED AT"),
 ];
-
-/// A network, whoever has made it.
-struct Row {
-    /// Those that are always there have none.
-    id: Option<String>,
-    name: String,
-    driver: String,
-    internal: bool,
-    labels: BTreeMap<String, String>,
-    created: Option<Moment>,
-    is_used: bool,
-}
 
 fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
@@ -63,68 +54,63 @@ fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     filters.check_words("dangling", &["true", "false", "1", "0"])?;
     let store = global.store()?;
     tell_broken(&store.broken_networks()?);
-    let mut rows = rows(&store)?;
-    rows.retain(|row| is_wanted(row, &filters));
+    let used = networks_in_use(&store)?;
+    let mut documents = NetworkDocuments::look(&store)?.all();
+    documents.retain(|document| is_wanted(document, &used, &filters));
+    order::sort_by(&mut documents, |one, other| text(one, "Name").cmp(text(other, "Name")));
     let whole = arguments.is_set("no-trunc");
     if arguments.is_set("quiet") {
-        let ids = rows.iter().filter(|row| row.id.is_some()).map(|row| shown_id(row, whole) + "\n");
+        let ids = documents.iter().map(|document| format!("{}\n", shown_id(document, whole)));
         return print(&ids.collect::<String>());
     }
-    let rows: Vec<Value> = rows.iter().map(|row| fields(row, whole)).collect();
-    print(&format.show(&rows, HEADS, &["ID", "Name", "Driver"])?)
+    let rows: Vec<Value> = documents.iter().map(|document| fields(document, whole)).collect();
+    print(&format.show(&rows, HEADS, &["ID", "Name", "Driver", "Scope"])?)
 }
 
-fn rows(store: &Store) -> Result<Vec<Row>> {
-    let used = networks_in_use(store)?;
-    let own = OWN.iter().map(|(name, driver)| Row {
-        id: None,
-        name: name.to_string(),
-        driver: driver.to_string(),
-        internal: false,
-        labels: BTreeMap::new(),
-        created: None,
-        is_used: true,
-    });
-    let named = store.networks().list()?.into_iter().map(|record| {
-        let (driver, is_used) = (record.driver.name().to_string(), used.contains(&record.name));
-        let NetworkRecord { id, name, internal, labels, created, .. } = record;
-        Row { id: Some(id), name, driver, internal, labels, created: Some(created), is_used }
-    });
-    Ok(own.chain(named).collect())
-}
-
-fn is_wanted(row: &Row, filters: &Filters) -> bool {
-    let kind = if row.id.is_some() { "custom" } else { "builtin" };
-    filters.any("driver", |value| row.driver == value)
-        && filters.any("id", |value| row.id.as_ref().is_some_and(|id| id.contains(value)))
-        && filters.all("label", |value| is_labelled(&row.labels, value))
-        && filters.any("name", |value| is_named(&row.name, value))
-        && filters.any("scope", |value| value == "local")
+fn is_wanted(document: &Value, used: &BTreeSet<String>, filters: &Filters) -> bool {
+    let name = text(document, "Name");
+    let is_own = is_own_network(name);
+    let kind = if is_own { "builtin" } else { "custom" };
+    filters.any("driver", |value| text(document, "Driver") == value)
+        && filters.any("id", |value| text(document, "Id").contains(value))
+        && filters.all("label", |value| is_labelled(&labels(document), value))
+        && filters.any("name", |value| is_named(name, value))
+        && filters.any("scope", |value| text(document, "Scope") == value)
         && filters.any("type", |value| value == kind)
         // Docker: what is always there dangles never.
         && filters.all("dangling", |value| {
-            matches!(value, "true" | "1") == !row.is_used
+            matches!(value, "true" | "1") != (is_own || used.contains(name))
         })
 }
 
-fn shown_id(row: &Row, whole: bool) -> String {
-    match &row.id {
-        Some(id) if whole => id.clone(),
-        Some(id) => id[..12].to_string(),
-        None => "-".repeat(12),
-    }
+fn text<'d>(document: &'d Value, member: &str) -> &'d str {
+    document[member].as_str().unwrap_or_default()
 }
 
-fn fields(row: &Row, whole: bool) -> Value {
-    let labels = row.labels.iter().map(|(name, value)| format!("{name}={value}"));
+fn labels(document: &Value) -> BTreeMap<String, String> {
+    let labels = document["Labels"].as_object().into_iter().flatten();
+    labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_string())).collect_map()
+}
+
+fn shown_id(document: &Value, whole: bool) -> &str {
+    let id = text(document, "Id");
+    if whole { id } else { id.get(..12).unwrap_or(id) }
+}
+
+fn fields(document: &Value, whole: bool) -> Value {
+    let labels = labels(document);
+    let shown = labels.iter().map(|(name, value)| format!("{name}={value}"));
+    let created = parse_rfc3339(text(document, "Created")).unwrap_or(Moment(0));
     json!({
-        "ID": shown_id(row, whole),
-        "Name": row.name,
-        "Driver": row.driver,
-        "Scope": "local",
-        "Internal": row.internal.to_string(),
-        "CreatedAt": row.created.map_or(String::new(), rfc3339),
-        LABELS: row.labels,
-        "Labels": labels.collect::<Vec<_>>().join(","),
+        "ID": shown_id(document, whole),
+        "Name": document["Name"],
+        "Driver": document["Driver"],
+        "Scope": document["Scope"],
+        "IPv4": document["EnableIPv4"].to_string(),
+        "IPv6": document["EnableIPv6"].to_string(),
+        "Internal": document["Internal"].to_string(),
+        "CreatedAt": spoken(created),
+        "Labels": shown.collect::<Vec<_>>().join(","),
+        LABELS: labels,
     })
 }

@@ -17,7 +17,7 @@ use crate::image::ImageId;
 use crate::order;
 use crate::store::{ContainerFolder, ContainerId, Rest, Store, Summaries};
 use crate::thread::by_shares;
-use crate::time::{Moment, rfc3339};
+use crate::time::{Moment, spoken};
 
 pub const COMMAND: Command = Command {
     name: "ps",
@@ -371,7 +371,7 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "Names": name,
         "Networks": summary.networks.join(","),
         "Size": human_size(*size),
-        "CreatedAt": rfc3339(summary.created),
+        "CreatedAt": spoken(summary.created.whole_second()),
         "Mounts": summary.destinations.join(","),
         "LocalVolumes": summary.volumes.len().to_string(),
         // Those of the image are shown by inspect.

@@ -34,6 +34,7 @@ pub mod monitor;
 mod name;
 mod neighbours;
 mod network;
+mod network_document;
 mod network_settings;
 mod options;
 mod overlay;
@@ -90,7 +91,8 @@ pub use image_name::ImageNames;
 pub use inspect::{inspect, inspect_mount};
 pub use instruction::change_execution;
 pub use name::{check_network_name, check_volume_name};
-pub use network::{NetworkFacts, compile_network, own_network_id, runtime_name};
+pub use network::{NetworkFacts, compile_network, runtime_name};
+pub use network_document::{NetworkDocuments, is_own_network};
 pub use network_settings::{Binding, Endpoint, NetworkSettings, network_name};
 pub use options::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits,
@@ -112,9 +114,7 @@ pub use start::{Patience, attach_to, end, signal, start_attached, start_detached
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
-pub use subnets::{
-    check_ranges, choose_gateways, choose_subnets, existing_networks, expected_subnets, subnet_documents,
-};
+pub use subnets::{check_ranges, choose_gateways, choose_subnets};
 pub use summary::Summary;
 pub use sweep::{Swept, sweep};
 pub use timeline::Timeline;

@@ -135,7 +135,7 @@ fn a_store_that_is_whole_says_nothing() {
     let Some(room) = Room::new() else { return };
     make(&room);
     assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
-    assert_eq!(room.call(&["network", "ls", "-q"]).ok().lines().count(), 3);
+    assert_eq!(room.call(&["network", "ls", "-q"]).ok().lines().count(), 6);
     assert!(Path::new(&room.data()).join("events/now").is_file());
     room.call(&["rm", "one", "two", "three", "four"]).ok();
     room.assert_gone();

@@ -179,7 +179,7 @@ fn check_containers_find_each_other_by_name(room: &Room) {
 
     room.call(&["network", "rm", "backend"]).fails(1, "runs on it: stop it first");
     let listed = room.call(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).ok();
-    assert_eq!(listed, "bridge bridge\nhost host\nnone null\nbackend bridge\n");
+    assert_eq!(listed, "backend bridge\nbridge bridge\nhost host\nnone null\n");
     let document: serde_json::Value =
         serde_json::from_str(&room.call(&["network", "inspect", "backend"]).ok()).expect("JSON");
     assert_eq!(document[0]["Subnets"], serde_json::json!(["10.77.0.0/24"]));
@@ -509,6 +509,58 @@ fn many_ports_are_published_at_once() {
         assert!(began.elapsed().as_secs() < 10, "{protocol}: {:?}", began.elapsed());
     }
     room.assert_gone();
+}
+
+/// In Docker's columns, and with the fields of its templates; also those that are always there.
+#[test]
+fn networks_are_listed() {
+    as_root_and_as_a_user(|room| {
+        let create = ["network", "create", "--label", "a=b", "--label", "c=d", "--internal", "inner"];
+        let id = room.call(&create).ok();
+        room.call(&["network", "create", "--subnet", "10.96.0.0/24", "four"]).ok();
+        let table = room.call(&["network", "ls"]).ok();
+        let words = |line: &str| line.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        let lines: Vec<Vec<String>> = table.lines().map(words).collect();
+        assert_eq!(lines[0], ["NETWORK", "ID", "NAME", "DRIVER", "SCOPE"], "{table}");
+        let of = |line: &[String]| line[1..].join(" ");
+        let rows: Vec<String> = lines[1..].iter().map(|line| of(line)).collect();
+        let expected = [
+            "bridge bridge local",
+            "four bridge local",
+            "host host local",
+            "inner bridge local",
+            "none null local",
+        ];
+        assert_eq!(rows, expected, "{table}");
+        assert!(lines[1..].iter().all(|line| line[0].len() == 12), "{table}");
+        let fields = "{{.Name}} {{.Scope}} {{.IPv4}} {{.IPv6}} {{.Internal}} {{.Labels}} {{.Label \"c\"}}";
+        let list = |flags: &[&str]| room.call(&[&["network", "ls"], flags].concat()).ok();
+        assert_eq!(
+            list(&["--filter", "type=custom", "--format", fields]),
+            "four local true false false  \ninner local true true true a=b,c=d d\n"
+        );
+        let heads = list(&["--format", "table {{.IPv4}} {{.IPv6}} {{.Internal}} {{.Labels}} {{.CreatedAt}}"]);
+        assert!(heads.starts_with("IPV4 IPV6 INTERNAL LABELS CREATED AT\n"), "{heads}");
+        let created = list(&["--filter", "name=inner", "--format", "{{.CreatedAt}}"]);
+        assert!(created.starts_with("20") && created.ends_with(" +0000 UTC\n"), "{created}");
+        let ids = list(&["-q", "--no-trunc"]);
+        assert_eq!(ids.lines().filter(|line| line.len() == 64).count(), 5, "{ids}");
+        assert!(ids.contains(id.trim()), "{ids}");
+
+        let inspect = |name: &str, format: &str| room.call(&["network", "inspect", "-f", format, name]).ok();
+        let shown = "{{.Name}} {{.Driver}} {{.EnableIPv4}} {{.EnableIPv6}} {{.Attachable}} {{.ConfigOnly}}";
+        assert_eq!(inspect("inner", shown), "inner bridge true true false false\n");
+        for line in ids.lines() {
+            assert_eq!(inspect(&line[..12], "{{.Id}}").trim(), line);
+        }
+        assert_eq!(inspect("none", shown), "none null true false false false\n");
+        let gateways = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
+        assert_eq!(inspect("bridge", gateways).trim().is_empty(), room.user() != 0);
+        room.call(&["inspect", "bridge", "--type", "network"]).ok();
+        room.call(&["network", "inspect", "nonesuch"]).fails_with(1, "nonesuch: there is none");
+        room.call(&["network", "rm", "inner", "four"]).ok();
+        room.assert_gone();
+    });
 }
 
 #[test]

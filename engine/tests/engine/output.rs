@@ -57,6 +57,23 @@ fn a_terminal_obeys_nothing_of_others() {
 }
 
 #[test]
+fn moments_have_dockers_form() {
+    let Some(room) = Room::new() else { return };
+    let tar = room.tar("base.tar");
+    room.call(&["import", tar.to_str().expect("path"), "base:1"]).ok();
+    room.call(&["create", "--network", "none", "base:1", "true"]).ok();
+    for list in [&["ps", "-a"][..], &["images"]] {
+        let shown = room.call(&[list, &["--format", "{{.CreatedAt}}"]].concat()).ok();
+        // `2006-01-02 15:04:05 +0000 UTC`
+        let words: Vec<usize> = shown.split_whitespace().map(str::len).collect();
+        assert!(words == [10, 8, 5, 3] && shown.ends_with(" +0000 UTC\n"), "{shown}");
+    }
+    let id = room.call(&["ps", "-aq"]).ok();
+    room.call(&["rm", id.trim()]).ok();
+    room.assert_gone();
+}
+
+#[test]
 fn tables_have_the_columns_that_are_wanted() {
     let Some(room) = Room::new() else { return };
     let tar = room.tar("rootfs.tar");
@@ -311,7 +328,7 @@ fn what_is_pruned_is_filtered_and_what_is_gone_is_passed_over() {
     assert_eq!(prune("container", &[]).lines().filter(|line| line.len() == 64).count(), 1);
     assert!(prune("network", &[]).contains("keep-no\n"));
     assert!(prune("volume", &["-a"]).contains("keep-no\n"));
-    assert_eq!(room.call(&["network", "ls", "-q"]).ok().lines().count(), 1);
+    assert_eq!(room.call(&["network", "ls", "-q", "--filter", "type=custom"]).ok().lines().count(), 1);
     assert_eq!(room.call(&["volume", "ls", "-q"]).ok(), "keep-yes\n");
     room.call(&["image", "prune", "-af", "--filter", "until=1h"]).ok();
     assert_eq!(room.call(&["images", "-q"]).ok().lines().count(), 1);
