@@ -2,8 +2,8 @@
 
 use super::Arguments;
 use super::mount_flags::parse_device;
-use crate::container::size::{parse_bytes, parse_processors};
-use crate::container::{DeviceLimit, DeviceRule, DeviceUse, Options};
+use crate::container::size::parse_bytes;
+use crate::container::{DeviceLimit, DeviceRule, DeviceUse, Options, processors};
 use crate::error::{Error, Result};
 
 /// Limits that can be changed while it runs.
@@ -28,7 +28,7 @@ pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
                 "--cpus {text}: --cpu-quota and --cpu-period say the same: leave them out"
             )));
         }
-        limits.cpu_quota = Some(parse_processors("--cpus", text)?);
+        limits.cpu_quota = processors("--cpus", text)?;
     }
     limits.cpu_shares = arguments.number("cpu-shares")?;
     limits.cpuset_cpus = arguments.text("cpuset-cpus")?.map(str::to_string);

@@ -11,7 +11,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::container::Options;
-use crate::container::size::{parse_bytes, parse_processors};
+use crate::container::processors;
+use crate::container::size::parse_bytes;
 use crate::error::{Context, Error, Result};
 
 /// What stands in the file.
@@ -72,7 +73,7 @@ fn parse(text: &str) -> Result<Project> {
             }
             (false, "settings", "") if !is_indented => is_below = true,
             (true, "memoryLimit", value) => memory = Some(parse_bytes("memoryLimit", value)?),
-            (true, "cpuLimit", value) => cpu_quota = Some(parse_processors("cpuLimit", value)?),
+            (true, "cpuLimit", value) => cpu_quota = processors("cpuLimit", value)?,
             _ => return Err(wrong("must be imageName, or settings with memoryLimit and cpuLimit below it")),
         }
     }

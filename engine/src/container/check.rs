@@ -10,6 +10,7 @@ use pillbox_network::link::parse_mac;
 use super::compile::compile_ulimit;
 use super::network::{address_flag, named_address};
 use super::options::{Limits, Mount, MountSource, Network, NetworkMode, Options};
+use super::size::parse_processors;
 use crate::error::{Error, Result};
 use crate::order;
 use crate::store::Store;
@@ -112,6 +113,30 @@ pub fn check_limits(limits: &Limits) -> Result<()> {
             Err(Error::invalid(format!("--pids-limit {count}: must be a number, or -1 for no limit")))
         }
         None => Ok(()),
+    }
+}
+
+/// How many processors the machine has; `None` if it does not tell.
+pub fn processors_of_machine() -> Option<u64> {
+    let list = std::fs::read_to_string(PROCESSORS).ok()?;
+    let count = |range: &RangeInclusive<u32>| u64::from(range.end() - range.start()) + 1;
+    Some(parse_ranges(list.trim())?.iter().map(count).sum())
+}
+
+/// A number of processors, in microseconds of 100 milliseconds; `None` of 0, which is no limit, as with Docker.
+///
+/// # Errors
+/// It is none, or more than the machine has.
+pub fn processors(flag: &str, text: &str) -> Result<Option<u64>> {
+    if text.parse() == Ok(0.0) {
+        return Ok(None);
+    }
+    let quota = parse_processors(flag, text)?;
+    match processors_of_machine().filter(|count| quota > count * 100_000) {
+        Some(count) => Err(Error::invalid(format!(
+            "{flag} {text}: the machine has {count} processors: must be from 0.01 to {count}"
+        ))),
+        None => Ok(Some(quota)),
     }
 }
 
@@ -264,6 +289,12 @@ mod tests {
         for name in ["net.core.somaxconn", "fs/mqueue/msg_max", "kernel.shm_rmid_forced"] {
             with(&|options| drop(options.sysctls.insert(name.into(), "1".into()))).unwrap();
         }
+        assert_eq!(processors("--cpus", "0").unwrap(), None);
+        assert_eq!(processors("--cpus", "0.25").unwrap(), Some(25_000));
+        let most = processors_of_machine().expect("processors");
+        assert_eq!(processors("--cpus", &most.to_string()).unwrap(), Some(most * 100_000));
+        let said = processors("--cpus", &format!("{most}.001")).unwrap_err().to_string();
+        assert!(said.ends_with(&format!("processors: must be from 0.01 to {most}")), "{said}");
         for set in ["abc", "0-", "1-0", "-1", "0,,1", "+1"] {
             refused(
                 &|options| options.limits.cpuset_cpus = Some(set.into()),

@@ -69,7 +69,7 @@ mod update;
 pub use account::{Account, Accounts};
 pub use attach::{Attaching, Caller, Outcome, Wants, relay};
 pub use attendant::exec_detached;
-pub use check::{check_networks, check_options};
+pub use check::{check_networks, check_options, processors, processors_of_machine};
 pub use commit::{CommitOptions, commit};
 pub use compile::{arguments, compile};
 pub use connection::{connect, disconnect, is_to_have_none};

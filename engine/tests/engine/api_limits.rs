@@ -32,6 +32,8 @@ fn what_cannot_be_is_refused_before_it_is_made() {
     let bind = |target: &str, options: Value| json!({"Mounts": [{"Type": "bind", "Source": "/etc", "Target": target, "BindOptions": options}]});
     for (more, words) in [
         (json!({"CapAdd": ["BOGUS"]}), "--cap-add BOGUS: there is no such capability"),
+        (json!({"NanoCpus": 100_000_000_000_000_u64}), "range of CPUs is from 0.01 to "),
+        (json!({"MemoryReservation": 5 << 20}), "Minimum memory reservation allowed is 6MB"),
         (json!({"NanoCpus": 1}), "NanoCpus: 1: must be 10000000 (0.01 of a processor) or more"),
         (json!({"CpuPeriod": 1}), "CPU cfs period can not be less than 1ms"),
         (json!({"CpuQuota": 1}), "CPU cfs quota can not be less than 1ms"),

@@ -147,7 +147,7 @@ fn what_is_refused_says_why() {
 #[test]
 fn what_cannot_be_is_told_at_once() {
     let Some(room) = Room::new() else { return };
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--dns", "nonsense"], "--dns nonsense: must be an IP address"),
         (&["--add-host", "db"], "--add-host db: must be NAME:ADDRESS"),
         (&["--mac-address", "zz"], "--mac-address zz: hardware address \"zz\": must be six bytes"),
@@ -160,6 +160,8 @@ fn what_cannot_be_is_told_at_once() {
         (&["--cpu-period", "10"], "--cpu-period 10: must be from 1000 to 1000000"),
         (&["--cpu-quota", "10"], "--cpu-quota 10: must be at least 1000"),
         (&["--cpuset-cpus", "0-"], "--cpuset-cpus 0-: must be numbers"),
+        (&["--cpus", "100000"], "--cpus 100000: the machine has "),
+        (&["--cpu", "1000.5"], "1000.5: the machine has "),
         (&["--sysctl", "vm.swappiness=1"], "--sysctl vm.swappiness: must be one of"),
     ];
     for verb in ["run", "create", "explain"] {

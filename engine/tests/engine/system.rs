@@ -80,6 +80,7 @@ fn limits_and_policies_are_changed() {
         "{\"MaximumRetryCount\":3,\"Name\":\"on-failure\"}\n"
     );
     room.call(&["update", "cc"]).fails(125, "nothing to change");
+    room.call(&["update", "--cpus", "100000", "cc"]).fails(125, "--cpus 100000: the machine has ");
     room.call(&["update", "--memory", "lots", "cc"]).fails(125, "--memory lots");
     room.call(&["update", "--restart", "no", "nonesuch"]).fails(1, "No such container");
     room.call(&["rm", "cc"]).ok();

@@ -13,6 +13,7 @@ use crate::command::{
 use crate::container::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceUse, IpcAccess, Limits, LogOptions, Mount,
     MountSource, NetworkMode, Options, Restart, Seccomp, Sharing, Streams, USUAL, VolumeWish,
+    processors_of_machine,
 };
 use crate::image::{Execution, Healthcheck};
 
@@ -184,7 +185,8 @@ fn merge_execution(body: &CreateBody, execution: &mut Execution) {
     }
 }
 
-/// The least part of a processor, in billionths.
+/// A processor, and the least part of one, in billionths.
+const NANO_CPUS: u64 = 1_000_000_000;
 const NANO_CPUS_LEAST: u64 = 10_000_000;
 
 /// The limits of a body.
@@ -196,6 +198,14 @@ pub fn limits(resources: &Resources) -> Outcome<Limits> {
     let some = |number: u64| Some(number).filter(|number| *number > 0);
     if some(resources.memory).is_some_and(|bytes| bytes < 6 << 20) {
         return Err(Fault::invalid("Minimum memory limit allowed is 6MB"));
+    }
+    if some(resources.memory_reservation).is_some_and(|bytes| bytes < 6 << 20) {
+        return Err(Fault::invalid("Minimum memory reservation allowed is 6MB"));
+    }
+    if let Some(count) = processors_of_machine().filter(|count| resources.nano_cpus > count * NANO_CPUS) {
+        return Err(Fault::invalid(format!(
+            "range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+        )));
     }
     if resources.nano_cpus > 0 && resources.nano_cpus < NANO_CPUS_LEAST {
         return Err(Fault::invalid(format!(
