@@ -3,7 +3,7 @@
 use super::container_flags::{LIMIT_FLAGS, RESTART_FLAG, restart};
 use super::limit_flags::limits;
 use super::{Arguments, Command, Global, each};
-use crate::container::{Options, Update, update as update_container};
+use crate::container::{Options, PERIOD, Update, update as update_container};
 use crate::error::{Error, Result};
 
 pub const COMMAND: Command = Command {
@@ -20,6 +20,10 @@ pub const COMMAND: Command = Command {
 fn update(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut options = Options::default();
     limits(arguments, &mut options)?;
+    if options.limits.cpu_quota.is_some() && arguments.text("cpus")?.is_some() {
+        // Processors are parts of this, whatever the container has had.
+        options.limits.cpu_period = Some(PERIOD);
+    }
     let restart = match arguments.text("restart")? {
         Some(_) => Some(restart(arguments)?),
         None => None,

@@ -9,7 +9,7 @@ use pillbox_network::link::parse_mac;
 
 use super::compile::compile_ulimit;
 use super::network::{address_flag, named_address};
-use super::options::{Limits, Mount, MountSource, Network, NetworkMode, Options};
+use super::options::{Limits, Mount, MountSource, Network, NetworkMode, Options, PERIOD};
 use super::size::parse_processors;
 use crate::error::{Error, Result};
 use crate::order;
@@ -29,11 +29,7 @@ const NODES: &str = "/sys/devices/system/node/has_memory";
 pub fn check_options(options: &Options) -> Result<()> {
     check_workdir(options)?;
     check_limits(&options.limits)?;
-    if let (None, Some(swap)) = (options.limits.memory, options.limits.memory_swap.filter(|swap| *swap > 0)) {
-        return Err(Error::invalid(format!(
-            "--memory-swap {swap}: --memory is missing: both are counted together"
-        )));
-    }
+    check_amounts(&options.limits)?;
     check_network(&options.network)?;
     check_cgroup_parent(options.namespaces.cgroup_parent.as_deref())?;
     options.sysctls.keys().try_for_each(|name| check_sysctl(name))?;
@@ -87,14 +83,14 @@ fn check_cgroup_parent(path: Option<&str>) -> Result<()> {
     }
 }
 
-/// Checks limits, as a container gets them or is to have them from now on.
+/// Checks limits each by itself, as a container gets them or is to have them from now on.
 ///
 /// # Errors
 /// One has a value that cannot be.
 pub fn check_limits(limits: &Limits) -> Result<()> {
     let Limits { pids, blkio_weight, oom_score_adj, cpuset_cpus, cpuset_mems, ulimits, .. } = limits;
     ulimits.iter().try_for_each(|text| compile_ulimit(text).map(drop))?;
-    check_amounts(limits)?;
+    check_times(limits)?;
     for (flag, set, available) in
         [("--cpuset-cpus", cpuset_cpus, PROCESSORS), ("--cpuset-mems", cpuset_mems, NODES)]
     {
@@ -132,7 +128,7 @@ pub fn processors(flag: &str, text: &str) -> Result<Option<u64>> {
         return Ok(None);
     }
     let quota = parse_processors(flag, text)?;
-    match processors_of_machine().filter(|count| quota > count * 100_000) {
+    match processors_of_machine().filter(|count| quota > count * PERIOD) {
         Some(count) => Err(Error::invalid(format!(
             "{flag} {text}: the machine has {count} processors: must be from 0.01 to {count}"
         ))),
@@ -140,20 +136,34 @@ pub fn processors(flag: &str, text: &str) -> Result<Option<u64>> {
     }
 }
 
-/// Memory and time, each of which goes with another one.
-fn check_amounts(limits: &Limits) -> Result<()> {
-    let Limits { memory, memory_swap, memory_reservation, cpu_quota, cpu_period, .. } = *limits;
+/// Checks memory that goes with other memory; all that a container has is to be known.
+///
+/// # Errors
+/// One has a value that cannot be with the others.
+pub fn check_amounts(limits: &Limits) -> Result<()> {
+    let Limits { memory, memory_swap, memory_reservation, .. } = *limits;
+    if let (None, Some(swap)) = (memory, memory_swap.filter(|swap| *swap > 0)) {
+        return Err(Error::invalid(format!(
+            "--memory-swap {swap}: --memory is missing: both are counted together"
+        )));
+    }
     let memory = memory.unwrap_or(0);
     if let Some(swap) = memory_swap.filter(|swap| *swap > 0 && swap.cast_unsigned() < memory) {
         return Err(Error::invalid(format!(
             "--memory-swap {swap}: must be at least --memory, which is {memory}: both are counted together"
         )));
     }
-    if let Some(bytes) = memory_reservation.filter(|bytes| memory > 0 && *bytes > memory) {
-        return Err(Error::invalid(format!(
+    match memory_reservation.filter(|bytes| memory > 0 && *bytes > memory) {
+        Some(bytes) => Err(Error::invalid(format!(
             "--memory-reservation {bytes}: must be at most --memory, which is {memory}"
-        )));
+        ))),
+        None => Ok(()),
     }
+}
+
+/// Parts of the processors' time.
+fn check_times(limits: &Limits) -> Result<()> {
+    let Limits { cpu_quota, cpu_period, .. } = *limits;
     if let Some(period) = cpu_period.filter(|period| *period != 0 && !(1000..=1_000_000).contains(period)) {
         return Err(Error::invalid(format!(
             "--cpu-period {period}: must be from 1000 to 1000000 microseconds"

@@ -96,8 +96,8 @@ pub use network_document::{NetworkDocuments, is_own_network};
 pub use network_settings::{Binding, Endpoint, NetworkSettings, network_name};
 pub use options::{
     Access, Connection, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits,
-    LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights,
-    Seccomp, Sharing, Streams, SyslogOptions, USUAL, VolumeWish,
+    LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, PERIOD, Restart,
+    Rights, Seccomp, Sharing, Streams, SyslogOptions, USUAL, VolumeWish,
 };
 pub use own::{Own, Taken, Volumes, discard, forget_state, is_volume_used, take};
 pub use owners::Owners;

@@ -386,6 +386,9 @@ pub enum Seccomp {
     Profile(String),
 }
 
+/// So many microseconds are what processors are counted in, if nothing else is asked for.
+pub const PERIOD: u64 = 100_000;
+
 /// Limits. Bytes, microseconds, weights.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

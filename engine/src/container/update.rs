@@ -2,7 +2,7 @@
 
 use pillbox::container::Changes;
 
-use super::check::check_limits;
+use super::check::{check_amounts, check_limits};
 use super::compile::limits;
 use super::event::{Happening, note};
 use super::options::{Limits, Restart};
@@ -24,10 +24,13 @@ pub struct Update {
 /// Changes a container; one that runs at once.
 ///
 /// # Errors
-/// A limit cannot be; everything stays as it was then.
+/// A limit cannot be, by itself or with those that stay; everything stays as it was then.
 pub fn update(store: &Store, folder: &ContainerFolder, update: &Update) -> Result<()> {
     check_limits(&update.limits)?;
-    let changed = limits(&update.limits)?;
+    let mut whole = ContainerRecord::of(folder)?.options.limits;
+    merge(&mut whole, update.limits.clone());
+    check_amounts(&whole)?;
+    let changed = limits(&with_partners(&update.limits, whole))?;
     if !changed.is_empty() && Status::of(store, folder)?.is_alive() && open(store, &folder.id)?.is_some() {
         let root = pillbox::Root::at(&store.place().runtime);
         let id = pillbox::ContainerId::new(folder.id.as_str())?;
@@ -46,6 +49,18 @@ pub fn update(store: &Store, folder: &ContainerFolder, update: &Update) -> Resul
     })?;
     note(store, &ContainerRecord::of(folder)?, &Happening::Update);
     Ok(())
+}
+
+/// What the kernel gets: of limits that go together, such as memory and swap, also the one that stays.
+fn with_partners(asked: &Limits, whole: Limits) -> Limits {
+    let mut limits = asked.clone();
+    if asked.memory.is_some() || asked.memory_swap.is_some() {
+        (limits.memory, limits.memory_swap) = (whole.memory, whole.memory_swap);
+    }
+    if asked.cpu_quota.is_some() || asked.cpu_period.is_some() {
+        (limits.cpu_quota, limits.cpu_period) = (whole.cpu_quota, whole.cpu_period);
+    }
+    limits
 }
 
 /// Everything by its name: a new limit cannot be forgotten here.

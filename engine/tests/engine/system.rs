@@ -55,6 +55,37 @@ fn what_containers_use() {
     }
 }
 
+/// What is said together with what was said before, not by the next start.
+#[test]
+fn changed_limits_go_with_those_that_stay() {
+    let Some(room) = Room::new() else { return };
+    let create = |name: &str, flags: &[&str]| {
+        let line: [&[&str]; 3] =
+            [&["create", "--network", "none", "--name", name], flags, &["./rootfs", "true"]];
+        room.call(&line.concat()).ok()
+    };
+    let update = |flags: &[&str], name: &str| room.call(&[&["update"], flags, &[name]].concat());
+    let field =
+        |field: &str, name: &str| room.call(&["inspect", "-f", &format!("{{{{{field}}}}}"), name]).ok();
+    create("swapped", &["-m", "64m", "--memory-swap", "64m"]);
+    update(&["-m", "65m"], "swapped").fails(1, "--memory-swap 67108864: must be at least --memory, which is");
+    update(&["-m", "65m", "--memory-swap", "65m"], "swapped").ok();
+    update(&["--memory-swap", "64m"], "swapped")
+        .fails(1, "--memory-swap 67108864: must be at least --memory");
+    update(&["--memory-reservation", "66m"], "swapped")
+        .fails(1, "--memory-reservation 69206016: must be at most");
+    create("bare", &[]);
+    update(&["--memory-swap", "64m"], "bare").fails(1, "--memory-swap 67108864: --memory is missing");
+    assert_eq!(field(".HostConfig.MemorySwap", "bare"), "0\n");
+    // Processors are parts of 100 milliseconds, whatever the period was.
+    create("timed", &["--cpu-period", "50000", "--cpu-quota", "25000"]);
+    update(&["--cpus", "0.5"], "timed").ok();
+    assert_eq!(field(".HostConfig.CpuQuota", "timed"), "50000\n");
+    assert_eq!(field(".HostConfig.CpuPeriod", "timed"), "100000\n");
+    room.call(&["rm", "swapped", "bare", "timed"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn limits_and_policies_are_changed() {
     let Some(room) = Room::new() else { return };

@@ -15,7 +15,7 @@ use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::command::{processes_table, remove_container};
 use crate::container::{
-    ContainerRecord, Restart, Sample, Status, Update, Volumes, disk_usage, update as change,
+    ContainerRecord, PERIOD, Restart, Sample, Status, Update, Volumes, disk_usage, update as change,
 };
 use crate::error::Kind;
 use crate::store::{ContainerFolder, EventKind};
@@ -154,7 +154,12 @@ pub fn update(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
             "Restart policy cannot be updated because AutoRemove is enabled for the container",
         ));
     }
-    change(&daemon.store, &folder, &Update { limits: limits(&body.resources)?, restart: policy })?;
+    let mut limits = limits(&body.resources)?;
+    if body.resources.nano_cpus > 0 {
+        // Processors are parts of this, whatever the container has had.
+        limits.cpu_period = Some(PERIOD);
+    }
+    change(&daemon.store, &folder, &Update { limits, restart: policy })?;
     Ok(Reply::Json(200, json!({"Warnings": null})))
 }
 

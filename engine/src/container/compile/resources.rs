@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::container::facts::{Device, Facts};
-use crate::container::options::{DeviceLimit, DeviceRule, DeviceUse, Limits, Options};
+use crate::container::options::{DeviceLimit, DeviceRule, DeviceUse, Limits, Options, PERIOD};
 use crate::error::{Error, Result};
 use crate::order::Collect;
 
@@ -58,7 +58,7 @@ pub fn limits(limits: &Limits) -> Result<Map<String, Value>> {
             ("swap", swap.map(|bytes| json!(bytes))),
         ],
     );
-    let period = cpu_period.or(cpu_quota.map(|_| 100_000));
+    let period = cpu_period.or(cpu_quota.map(|_| PERIOD));
     insert(
         "cpu",
         &[
