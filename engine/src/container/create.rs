@@ -5,6 +5,7 @@ use super::check::check_options;
 use super::event::{Happening, note};
 use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
+use super::joined::pin_others;
 use super::name::{check_name, random_name};
 use super::neighbours::check_names_on_networks;
 use super::options::{Access, Mount, MountSource, Options, VolumeWish};
@@ -44,7 +45,7 @@ pub fn create(
     store: &Store,
     source: Source,
     name: Option<String>,
-    options: Options,
+    mut options: Options,
     lifetime: Lifetime,
     start: Start,
 ) -> Result<Own> {
@@ -54,6 +55,7 @@ pub fn create(
         None => random_name()?,
     };
     check_names_on_networks(&name, &options)?;
+    pin_others(store, &mut options, &name)?;
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
 use super::cgroup_parent::cgroup_parent;
-use super::options::{DeviceLimit, IpcAccess, NetworkMode, Options};
-use super::record::ContainerRecord;
-use super::status::open_running;
+use super::joined::Joined;
+use super::options::{DeviceLimit, Options};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::order;
@@ -43,23 +41,6 @@ pub struct Facts {
     pub has_message_queues: bool,
     /// The path of the cgroup above its own, if one is asked for.
     pub cgroup_parent: Option<String>,
-}
-
-/// Namespaces of other containers that a container is to be in, by their paths.
-#[derive(Debug, Clone, Default)]
-pub struct Joined {
-    /// Ids: that of an ordinary user's networks with names.
-    pub user: Option<String>,
-    /// Network.
-    pub network: Option<String>,
-    /// Processes.
-    pub pid: Option<String>,
-    /// System V and POSIX objects.
-    pub ipc: Option<String>,
-    /// What the other one on the network is called.
-    pub hostname: Option<String>,
-    /// Where its /etc/hosts and the like are.
-    pub names: Option<PathBuf>,
 }
 
 /// A device of the host.
@@ -147,85 +128,6 @@ fn volume_devices(store: &Store, options: &Options) -> Result<BTreeMap<String, V
         devices.extend(store.volumes().device(name)?.map(|device| (name.to_string(), device)));
     }
     Ok(devices)
-}
-
-impl Joined {
-    /// Finds the containers, which must be running.
-    fn look(store: &Store, options: &Options) -> Result<Joined> {
-        let namespaces = &options.namespaces;
-        let network = match &options.network.mode {
-            NetworkMode::Container(name) => Some(name),
-            _ => None,
-        };
-        let mut joined = Joined::default();
-        let path = |name: &String, kind: &str| {
-            let container = open_running(store, &store.containers().find(name)?)?;
-            Ok::<_, Error>(format!("/proc/{}/ns/{kind}", container.pid()?))
-        };
-        if store.maps().is_some() {
-            let others = [network, namespaces.pid_of.as_ref(), namespaces.ipc_of.as_ref()];
-            joined.user = shared_users(others.into_iter().flatten(), &path)?;
-        }
-        joined.pid = namespaces.pid_of.as_ref().map(|name| path(name, "pid")).transpose()?;
-        if let Some(name) = &namespaces.ipc_of {
-            let other = ContainerRecord::of(&store.containers().find(name)?)?;
-            if other.options.namespaces.ipc_access != IpcAccess::Shareable {
-                return Err(Error::conflict(format!(
-                    "--ipc container:{name}: that one's is nobody else's: start it with --ipc shareable"
-                )));
-            }
-        }
-        joined.ipc = namespaces.ipc_of.as_ref().map(|name| path(name, "ipc")).transpose()?;
-        if let Some(name) = network {
-            let folder = store.containers().find(name)?;
-            let names = folder.names();
-            joined.network = Some(path(name, "net")?);
-            joined.hostname = read_hostname(&names.join("hostname"));
-            joined.names = Some(names);
-        }
-        Ok(joined)
-    }
-}
-
-/// The user namespace of the containers whose namespaces an ordinary user's joins: only in that one it has rights over them.
-fn shared_users<'n>(
-    names: impl Iterator<Item = &'n String>,
-    path: &dyn Fn(&String, &str) -> Result<String>,
-) -> Result<Option<String>> {
-    let mut shared: Option<(&String, String)> = None;
-    for name in names {
-        let users = path(name, "user")?;
-        match &shared {
-            None => shared = Some((name, users)),
-            Some((first, known)) if !are_one(known, &users)? => {
-                return Err(Error::conflict(format!(
-                    "container:{name}: its user namespace is not that of {first}: an ordinary user's container can only join those that share one, as on networks with names"
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(shared.map(|(_, users)| users))
-}
-
-/// Whether two paths lead to one namespace.
-pub(super) fn are_one(one: &str, other: &str) -> Result<bool> {
-    let inode = |path: &str| {
-        let status = std::fs::metadata(path).context(|| path)?;
-        Ok::<_, Error>((status.dev(), status.ino()))
-    };
-    Ok(inode(one)? == inode(other)?)
-}
-
-/// The most bytes that the kernel takes as a host name.
-const HOSTNAME_MAX: u64 = 64;
-
-/// Another container's, whose program may have written there what it likes.
-fn read_hostname(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(HOSTNAME_MAX + 1).read_to_string(&mut text).ok()?;
-    let name = text.trim();
-    (!name.is_empty() && name.len() as u64 <= HOSTNAME_MAX).then(|| name.to_string())
 }
 
 /// The kernel counts a disk's traffic by its numbers.

@@ -27,6 +27,7 @@ mod health;
 mod image_name;
 mod inspect;
 mod instruction;
+mod joined;
 pub mod keeper;
 pub mod log;
 mod loss;

@@ -9,7 +9,8 @@ use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
 use super::connector::Connector;
-use super::facts::{Facts, are_one};
+use super::facts::Facts;
+use super::joined::are_one;
 use super::network::look_up;
 use super::options::{MountSource, Options};
 use super::overlay::Overlay;

@@ -17,7 +17,7 @@ use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecord
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::facts::are_one;
+use super::joined::are_one;
 use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use super::status::Status;

@@ -71,7 +71,8 @@ fn networks(record: &ContainerRecord) -> Vec<String> {
     match &network.mode {
         NetworkMode::None => vec!["none".to_string()],
         NetworkMode::Host => vec!["host".to_string()],
-        NetworkMode::Container(name) => vec![name.clone()],
+        // As with Docker, another one's network is none that it is on.
+        NetworkMode::Container(_) => Vec::new(),
         NetworkMode::Default | NetworkMode::Named(_) => {
             network.connections().into_iter().map(|connection| connection.network).collect()
         }

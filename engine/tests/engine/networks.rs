@@ -248,6 +248,45 @@ fn check_one_container_in_anothers_namespaces(room: &Room) {
     room.assert_gone();
 }
 
+/// As with dockerd: whose processes and objects it is to have must be there when it is made, whose network it is to be on when it is
+/// started; by then all must run. They are meant whatever they are called by then.
+#[test]
+fn another_container_that_is_not_there() {
+    let Some(room) = Room::new() else { return };
+    let create = |name: &str, flags: &[&str]| {
+        let line: [&[&str]; 3] = [&["create", "--name", name], flags, &["./rootfs", "true"]];
+        room.call(&line.concat())
+    };
+    for flag in ["--pid", "--ipc"] {
+        create("cc", &[flag, "container:nonesuch"])
+            .fails(1, &format!("{flag} container:nonesuch: No such container: nonesuch"));
+    }
+    create("late", &["--network", "container:nonesuch"]).ok();
+    room.call(&["start", "late"]).fails_with(1, "--network container:nonesuch: No such container: nonesuch");
+    for flag in ["--network", "--pid", "--ipc"] {
+        create("cc", &[flag, "container:"]).fails(125, &format!("{flag} container:: must be container:NAME"));
+        create("cc", &[flag, "container:cc"])
+            .fails(125, &format!("{flag} container:cc: it is that container"));
+    }
+    create("other", &["--network", "none"]).ok();
+    let id = room.call(&["inspect", "-f", "{{.Id}}", "other"]).ok();
+    for (flag, mode) in [("--network", "NetworkMode"), ("--pid", "PidMode"), ("--ipc", "IpcMode")] {
+        create("cc", &[flag, "container:other"]).ok();
+        let shown = room.call(&["inspect", "-f", &format!("{{{{.HostConfig.{mode}}}}}"), "cc"]).ok();
+        assert_eq!(shown, format!("container:{id}"));
+        room.call(&["start", "cc"]).fails_with(1, "container other: it is not running, but created");
+        room.call(&["rm", "cc"]).ok();
+    }
+    room.call(&["rm", "other"]).ok();
+    room.start(&["--name", "first"], &["sleep", "1000"]);
+    create("cc", &["--network", "container:first"]).ok();
+    room.call(&["rename", "first", "renamed"]).ok();
+    room.call(&["start", "-a", "cc"]).ok();
+    assert_eq!(room.call(&["ps", "-a", "--filter", "name=cc", "--format", "{{.Networks}}"]).ok(), "\n");
+    room.call(&["rm", "-f", "cc", "late", "renamed"]).ok();
+    room.assert_gone();
+}
+
 /// A member of `NetworkSettings.Networks`.
 fn on_network(room: &Room, container: &str, network: &str, member: &str) -> String {
     let said = room.call(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", container]).ok();

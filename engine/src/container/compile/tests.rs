@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::container::account::Accounts;
-use crate::container::facts::{Device, Joined};
+use crate::container::facts::Device;
+use crate::container::joined::Joined;
 use crate::container::options::{
     Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, IpcAccess, Mount, MountSource, Rights,
 };
