@@ -36,12 +36,7 @@ struct Shown {
 impl Shown {
     /// Of what is recorded of a container's interface; both ways in which it can be published there.
     fn of(text: &str) -> Vec<Shown> {
-        let port = || {
-            let (outside, container_port) = text.split_once(" -> ")?;
-            let (host, protocol) = outside.rsplit_once('/')?;
-            Port::parse(&format!("{host}:{container_port}/{protocol}")).ok()?.pop()
-        };
-        let Some(port) = port() else { return Vec::new() };
+        let Some(port) = recorded(text) else { return Vec::new() };
         let mut ways = [true, false].map(|has_v4| told(&inside(&port, has_v4))).to_vec();
         // Of all addresses they are one.
         ways.dedup();
@@ -129,8 +124,15 @@ fn inside(port: &Port, has_v4: bool) -> Port {
     Port { host_ip, ..*port }
 }
 
+/// A port as interfaces are recorded with it.
+pub(super) fn recorded(text: &str) -> Option<Port> {
+    let (outside, container_port) = text.split_once(" -> ")?;
+    let (host, protocol) = outside.rsplit_once('/')?;
+    Port::parse(&format!("{host}:{container_port}/{protocol}")).ok()?.pop()
+}
+
 /// As `--publish` takes it.
-fn published(port: &Port) -> String {
+pub(super) fn published(port: &Port) -> String {
     let Port { protocol, host_ip, host_port, container_port } = port;
     let address = host_ip.map(|ip| format!("{ip}:")).unwrap_or_default();
     format!("{address}{host_port}:{container_port}/{}", protocol.name())

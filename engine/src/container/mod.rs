@@ -52,6 +52,7 @@ mod record;
 mod rename;
 mod root;
 mod rootless;
+mod rootless_ports;
 pub mod size;
 mod source;
 mod start;

@@ -8,11 +8,9 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use pillbox::container::worded;
 use pillbox::state::NetworkRecord as Interface;
-use pillbox_network::Port;
 use pillbox_network::rootless::{Helper, Options as UserMode, Tools, end_unrecorded, prepare};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -25,11 +23,8 @@ use super::unreaped::leave_unreaped;
 use crate::error::{Context, Error, Result};
 use crate::file;
 use crate::ids::{IdMaps, Range};
-use crate::inside::{Entrance, NetworkAct, act_on_networks, forward, hold_namespaces, is_held};
+use crate::inside::{Entrance, NetworkAct, act_on_networks, hold_namespaces, is_held};
 use crate::store::{Lock, Sharing, Store};
-
-/// How long the end of what forwards ports is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In its folder: which process is the way out.
 const WAY_OUT: &str = "way-out.json";
@@ -38,7 +33,7 @@ const WAY_OUT: &str = "way-out.json";
 #[derive(Debug, Clone)]
 pub struct Rootless {
     /// What is recorded of the processes here.
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// What is recorded of the networks.
     records: PathBuf,
 }
@@ -46,8 +41,8 @@ pub struct Rootless {
 /// The namespaces, held by a process.
 #[derive(Debug, Clone)]
 pub struct Namespaces {
-    rootless: Rootless,
-    entrance: Entrance,
+    pub(super) rootless: Rootless,
+    pub(super) entrance: Entrance,
 }
 
 impl Rootless {
@@ -67,7 +62,7 @@ impl Rootless {
         self.folder.join("holder")
     }
 
-    fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<Lock> {
         Lock::at(&self.folder, Sharing::Exclusive, "your networks")
     }
 
@@ -141,6 +136,22 @@ impl Rootless {
         Ok(())
     }
 
+    /// Has another program be the way out, if the one that was is not any more.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn replace_way_out(&self) -> Result<()> {
+        let has_lost_it = self.way_out().is_some_and(|helper| !helper.is_running().unwrap_or(true));
+        match self.find()? {
+            Some(namespaces) if has_lost_it => {
+                let opened = namespaces.open_way_out();
+                // With who held it, who has just been killed.
+                if self.find()?.is_none() { Ok(()) } else { opened }
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes what belongs to namespaces that are gone: records, and the program that was their way out.
     fn clear(&self) -> Result<()> {
         remove_if_there(fs::remove_dir_all(&self.records)).context(|| self.records.display().to_string())?;
@@ -170,29 +181,6 @@ impl Rootless {
         Helper::parse(&file::read(&self.folder.join(WAY_OUT)).ok()?).ok()
     }
 
-    fn ports_file(&self, id: &str) -> PathBuf {
-        self.folder.join(format!("ports-{id}"))
-    }
-
-    /// Waits until the ports of a container that has ended are closed.
-    ///
-    /// # Errors
-    /// The process that has them open does not end.
-    pub fn await_closed_ports(&self, id: &str) -> Result<()> {
-        let (file, began) = (self.ports_file(id), Instant::now());
-        while is_held(&file)? {
-            if began.elapsed() > PATIENCE {
-                return Err(Error::conflict(format!(
-                    "the process that has its ports open does not end: {}",
-                    file.display()
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        // That of one that was killed.
-        remove_if_there(fs::remove_file(&file)).context(|| file.display().to_string())
-    }
-
     /// Removes what exists of a network on which nobody is.
     ///
     /// # Errors
@@ -215,7 +203,7 @@ impl Rootless {
     }
 }
 
-fn remove_if_there(removed: std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn remove_if_there(removed: std::io::Result<()>) -> std::io::Result<()> {
     match removed {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
@@ -294,37 +282,6 @@ impl Namespaces {
         act_on_networks(&self.entrance, &self.rootless.records, act)
     }
 
-    /// Opens ports of the host that lead to a container's process, as they were asked for. Those that are open stay so.
-    ///
-    /// # Errors
-    /// One is not to be had.
-    pub(super) fn open_ports(
-        &self,
-        id: &str,
-        texts: &[String],
-        mut ports: Vec<Port>,
-        pid: i32,
-    ) -> Result<Vec<Port>> {
-        let lock = self.rootless.ports_file(id);
-        let known = match is_held(&lock)? {
-            true => read_numbers(&lock)?,
-            false => Vec::new(),
-        };
-        let numbers = match known.split_first() {
-            Some((of, numbers)) if i32::try_from(*of) == Ok(pid) && numbers.len() == ports.len() => {
-                numbers.iter().filter_map(|number| u16::try_from(*number).ok()).collect()
-            }
-            _ => {
-                self.rootless.await_closed_ports(id)?;
-                let (child, numbers) = forward(&self.entrance, &lock, texts, pid)?;
-                leave_unreaped(child);
-                numbers
-            }
-        };
-        ports.iter_mut().zip(numbers).for_each(|(port, number)| port.host_port = number);
-        Ok(ports)
-    }
-
     /// Has the networks reach what is outside, if they do not.
     ///
     /// # Errors
@@ -352,12 +309,4 @@ impl Namespaces {
         let path = folder.join(WAY_OUT);
         fs::write(&path, text).context(|| path.display().to_string())
     }
-}
-
-/// The number of a container's process, then those of its ports.
-fn read_numbers(lock: &Path) -> Result<Vec<u32>> {
-    let text = file::read_text(lock).context(|| lock.display().to_string())?;
-    text.split_whitespace()
-        .map(|number| number.parse().map_err(|_| Error::corrupt(format!("{}: {number}", lock.display()))))
-        .collect()
 }

@@ -5,6 +5,8 @@ use super::monitor::{adopt, start_again};
 use super::own::{Own, discard};
 use super::pause::go_on;
 use super::record::{ContainerRecord, Progress, is_stopped};
+use super::rootless::Rootless;
+use super::rootless_ports::reopen_ports;
 use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{AtRest, ContainerFolder, Lock, Rest, Sharing, Store};
@@ -18,6 +20,9 @@ use crate::store::{AtRest, ContainerFolder, Lock, Rest, Sharing, Store};
 /// The folder of containers cannot be read.
 pub fn sweep(store: &Store, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Swept>> {
     store.sweep().unwrap_or_else(|error| warn(&error));
+    if let Some(rootless) = Rootless::of(store) {
+        rootless.replace_way_out().unwrap_or_else(|error| warn(&error.context("your networks")));
+    }
     let mut all = Vec::new();
     let mut at_rest = AtRest::read(store.containers())?;
     for folder in store.containers().list()? {
@@ -82,6 +87,7 @@ fn look(store: &Store, folder: &ContainerFolder) -> Result<AsFound> {
             Err(error) if error.kind() == Kind::Corrupt => {}
             gone_on => gone_on?,
         }
+        reopen_ports(store, folder)?;
     }
     match folder.try_lock(Sharing::Exclusive) {
         Ok(Some(lock)) => put_away(store, folder, lock).map(|()| AsFound::Changing(None)),

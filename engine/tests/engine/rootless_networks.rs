@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -351,6 +352,68 @@ fn a_holder_that_is_killed() {
     room.assert_gone();
 }
 
+/// What opens its ports is replaced by the next command, of whatever kind, with the ports that were chosen.
+#[test]
+fn a_forwarder_that_is_killed() {
+    let Some((room, _alone)) = users_room() else { return };
+    room.call(&["network", "create", "net"]).ok();
+    let serve = "while :; do echo served | nc -l -p 80; done";
+    let ports = ["-p", "127.0.0.1:18097:80", "-p", "80", "-p", "18097:53/udp", "-p", "127.0.0.2:18097:80"];
+    start(&room, "one", &[&["--network", "net"][..], &ports].concat(), serve);
+    let listed = room.call(&["port", "one"]).ok();
+    let chosen = listed.lines().find_map(|line| line.strip_prefix("80/tcp -> 0.0.0.0:")).expect("a port");
+    let id = room.call(&["inspect", "-f", "{{.Id}}", "one"]).ok();
+    let file = room.folder.join("runtime/pillbox/.rootless").join(format!("ports-{}", id.trim()));
+    let numbers = || fs::read_to_string(&file).expect("numbers");
+    let before = numbers();
+    let addresses = [format!("127.0.0.1:{chosen}"), "127.0.0.1:18097".into(), "127.0.0.2:18097".into()];
+    let lock = fs::metadata(&file).expect("file");
+    for _ in 0..2 {
+        let forwarder = holding(&lock).expect("a forwarder");
+        kill(forwarder);
+        wait_for("its end", || has_ended(forwarder));
+        assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
+        // Several at once do it once.
+        let lists: Vec<_> = (0..4).map(|_| room.command(&["ps"]).stdout(Stdio::null()).spawn()).collect();
+        for list in lists {
+            let said = list.expect("box").wait_with_output().expect("output");
+            assert!(said.status.success() && said.stderr.is_empty());
+        }
+        for address in &addresses {
+            wait_for("an answer", || read_from(address) == "served\n");
+        }
+        UdpSocket::bind("0.0.0.0:18097").expect_err("the port is open");
+        assert_eq!((numbers(), room.call(&["port", "one"]).ok()), (before.clone(), listed.clone()));
+    }
+    // Somebody else has one meanwhile.
+    let forwarder = holding(&lock).expect("a forwarder");
+    kill(forwarder);
+    wait_for("its end", || has_ended(forwarder));
+    let taken = TcpListener::bind("127.0.0.2:18097").expect("bind");
+    let told = room.call(&["ps", "-q"]).exits(0).stderr;
+    assert!(
+        told.contains("its published ports are closed, because a process was killed: port 127.0.0.2:18097"),
+        "{told}"
+    );
+    drop(taken);
+    assert_eq!(room.call(&["ps", "-q"]).exits(0).stderr, "");
+    wait_for("an answer", || read_from(&addresses[2]) == "served\n");
+    room.call(&["rm", "-f", "one"]).ok();
+    TcpListener::bind("127.0.0.1:18097").expect("the port is free");
+    room.call(&["network", "rm", "net"]).ok();
+    assert_ended(&room);
+    room.assert_gone();
+}
+
+/// The process that has a file locked.
+fn holding(file: &fs::Metadata) -> Option<i32> {
+    let locks = fs::read_to_string("/proc/locks").expect("locks");
+    let inode = format!(":{}", file.ino());
+    let line =
+        locks.lines().find(|line| line.split_whitespace().nth(5).is_some_and(|id| id.ends_with(&inode)))?;
+    line.split_whitespace().nth(4)?.parse().ok()
+}
+
 /// The processes that lead outside for a holder's networks.
 fn ways_out(holder: i32) -> Vec<i32> {
     let found = crate::host::processes_naming(&format!("--userns\0/proc/{holder}/ns/user"));
@@ -380,6 +443,13 @@ fn a_way_out_that_is_killed() {
         assert_reached(&asks().ok());
         assert_eq!(ways_out(current()).len(), 1);
     }
+    // By any command.
+    for pid in ways_out(current()) {
+        kill(pid);
+        wait_for("its end", || has_ended(pid));
+    }
+    room.call(&["ps"]).ok();
+    assert_eq!(ways_out(current()).len(), 1);
     room.call(&["rm", "-f", "one"]).ok();
     // With its starter, before that has recorded it.
     let early = ["run", "--rm", "--network", "net", "./rootfs", "true"];
