@@ -35,7 +35,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:its Debian package, or packages of which the first one that apt offers is taken.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl docker:docker-cli,docker.io
+TEST_PROGRAMS := bash:bash zsh:zsh fish:fish unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl docker:docker-cli,docker.io
 # For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
@@ -236,9 +236,10 @@ install-box: $(BOX) ## copy box there, with boxd, units, manual page and complet
 	    done
 	fi
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -d $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	$(BOX) man >$(DESTDIR)$(PREFIX)/share/man/man1/box.1
 	$(BOX) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/box
+	$(BOX) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_box
 	$(BOX) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/box.fish
 
 clean: ## remove what was built

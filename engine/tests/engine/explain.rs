@@ -1,7 +1,6 @@
-//! explain, boxify.yaml and completion: before anything runs.
+//! explain and boxify.yaml: before anything runs.
 
 use std::fs;
-use std::process::Command;
 
 use crate::harness::Room;
 use crate::rootless::{USER, room as room_of};
@@ -69,28 +68,4 @@ fn a_folder_with_boxifys_file() {
     fs::write(&file, "imageName: ./rootfs.tar\nports: 80\n").expect("file");
     room.call(&["run", "--rm"]).fails(125, "boxify.yaml: line 2: \"ports: 80\": must be imageName");
     room.assert_gone();
-}
-
-#[test]
-fn shells_complete() {
-    let Some(room) = Room::new() else { return };
-    let script = room.folder.join("completion");
-    fs::write(&script, room.call(&["completion", "bash"]).ok()).expect("file");
-    let complete = |words: &[&str]| {
-        let program = format!(
-            "source {}; COMP_WORDS=(box {}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _box; echo ${{COMPREPLY[*]}}",
-            script.display(),
-            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
-        );
-        let output = Command::new("bash").args(["-c", &program]).output().expect("bash");
-        assert!(output.stderr.is_empty(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).trim().to_string()
-    };
-    assert_eq!(complete(&["expl"]), "explain");
-    assert_eq!(complete(&["volume", "pr"]), "prune");
-    assert_eq!(complete(&["volume", "create", "--la"]), "--label");
-    assert_eq!(complete(&["--data-root", "/x", "run", "--health-cm"]), "--health-cmd");
-    room.call(&["completion", "tcsh"])
-        .fails(125, "completion tcsh: there are scripts for bash, zsh and fish");
-    assert!(room.call(&["completion", "fish"]).ok().contains("complete -c box"));
 }

@@ -14,6 +14,7 @@ mod build_context;
 mod build_git;
 mod build_limits;
 mod buildkit;
+mod completion;
 mod compose;
 mod detached;
 mod distribution;

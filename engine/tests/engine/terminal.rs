@@ -1,8 +1,10 @@
 //! A user's terminal: what is typed, what is seen, its size, the keys that let go.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -47,12 +49,17 @@ impl Screen {
     /// box with this terminal as its own.
     pub fn start(&self, room: &Room, arguments: &[&str]) -> Child {
         let whole = room.command(arguments);
-        let mut command = Command::new("setsid");
         // Without timeout(1), which would keep signals of the terminal's from it.
         let words = whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box"));
-        command.args(["--ctty", "--wait"]).args(words).current_dir(&room.folder);
+        self.start_program(words, &room.folder)
+    }
+
+    /// Any program with its arguments.
+    pub fn start_program<W: AsRef<OsStr>>(&self, words: impl Iterator<Item = W>, folder: &Path) -> Child {
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).args(words).current_dir(folder);
         let line = || Stdio::from(self.line.try_clone().expect("terminal"));
-        command.stdin(line()).stdout(line()).stderr(line()).spawn().expect("box")
+        command.stdin(line()).stdout(line()).stderr(line()).spawn().expect("setsid")
     }
 
     pub fn type_in(&self, keys: &str) {
@@ -62,6 +69,18 @@ impl Screen {
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         wait_for(text, || self.seen.lock().expect("screen").contains(text));
+    }
+
+    /// What stands between these; it is waited for.
+    #[track_caller]
+    pub fn wait_for_word(&self, before: &str, behind: &str) -> String {
+        let find = || {
+            let seen = self.seen.lock().expect("screen");
+            let (_, rest) = seen.split_once(before)?;
+            Some(rest.split_once(behind)?.0.to_string())
+        };
+        wait_for(before, || find().is_some());
+        find().expect("it was there")
     }
 
     fn echoes(&self) -> bool {
