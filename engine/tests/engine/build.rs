@@ -310,6 +310,26 @@ fn a_folder_has_its_dockerfile_by_a_usual_name() {
     }
 }
 
+/// What foxbox has only proposed for its files is told with what does it, and that does it.
+#[test]
+fn what_foxfiles_never_had() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    build(&room, &["-t", "tool:1"], "FROM base:1\nRUN mkdir /opt && echo tool >/opt/tool\n").exits(0);
+    let foxfile = |text: &str| {
+        write(&room, "Foxfile", text);
+        room.call(&["build", "-q", "--network", "none", "-t", "made", "-f", "context/Foxfile", "context"])
+    };
+    foxfile("from base:1\nmerge tool:1 other:1\n").fails_with(
+        1,
+        "Foxfile:2: merge tool:1 other:1: there is no such instruction: COPY --link --from=tool:1 / / brings",
+    );
+    foxfile("from base:1\ninstall node@1.20.1\n")
+        .fails_with(1, "Foxfile:2: install node@1.20.1: there is no such instruction: RUN");
+    foxfile("from base:1\nCOPY --link --from=tool:1 / /\n").exits(0);
+    assert_eq!(said(&room, "made", "cat /opt/tool"), "tool\n");
+}
+
 #[test]
 fn contexts_come_from_streams_as_well() {
     let Some(room) = Room::new() else { return };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::flag::{Flags, split};
 use super::heredoc::Heredoc;
 use super::mount::RunMount;
+use super::unknown::unknown;
 use super::word::{has_name, split_words};
 use crate::container::size::parse_time;
 use crate::error::{Error, Result};
@@ -184,7 +185,9 @@ const NAMES: [&str; 18] = [
 pub fn parse_instruction(line: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Instruction> {
     let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
     let upper = word.to_ascii_uppercase();
-    let Some(name) = NAMES.iter().copied().find(|name| *name == upper) else { return Err(unknown(word)) };
+    let Some(name) = NAMES.iter().copied().find(|name| *name == upper) else {
+        return Err(unknown(word, rest, &NAMES));
+    };
     let (mut flags, rest) = match name {
         "ADD" | "COPY" | "FROM" | "HEALTHCHECK" | "RUN" => split(name, rest, escape)?,
         _ => split(name, "", escape).map(|(flags, _)| (flags, rest))?,
@@ -226,20 +229,6 @@ pub fn parse_instruction(line: &str, heredocs: Vec<Heredoc>, escape: char) -> Re
     };
     flags.finish()?;
     Ok(instruction)
-}
-
-/// The name that was perhaps meant is that with the most letters in the same places.
-fn unknown(word: &str) -> Error {
-    let upper = word.to_ascii_uppercase();
-    let likeness = |name: &str| name.chars().zip(upper.chars()).filter(|(one, other)| one == other).count();
-    let near = NAMES
-        .iter()
-        .copied()
-        .max_by_key(|name| (likeness(name), usize::MAX - name.len().abs_diff(upper.len())));
-    let hint = near
-        .filter(|name| likeness(name) * 2 >= name.len())
-        .map_or(String::new(), |name| format!(" ({name}?)"));
-    Error::invalid(format!("{word}: there is no such instruction{hint}"))
 }
 
 fn from(rest: &str, flags: &mut Flags) -> Result<Instruction> {
@@ -416,12 +405,13 @@ fn health(rest: &str, flags: &mut Flags) -> Result<Instruction> {
 
 /// The trigger is kept as it is written, with its heredocs.
 fn on_build(line: &str, rest: &str, heredocs: &[Heredoc]) -> Result<Instruction> {
-    let keyword = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let (word, arguments) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let keyword = word.to_ascii_uppercase();
     match keyword.as_str() {
         "ONBUILD" | "FROM" | "MAINTAINER" => {
             return Err(Error::invalid(format!("{line}: {keyword} cannot be a trigger")));
         }
-        keyword if !NAMES.contains(&keyword) => return Err(unknown(keyword)),
+        keyword if !NAMES.contains(&keyword) => return Err(unknown(keyword, arguments, &NAMES)),
         _ => {}
     }
     let mut trigger = rest.to_string();

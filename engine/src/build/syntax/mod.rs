@@ -6,6 +6,7 @@ mod heredoc;
 mod instruction;
 mod line;
 mod mount;
+mod unknown;
 mod wildcard;
 mod word;
 
