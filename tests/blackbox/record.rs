@@ -258,22 +258,60 @@ fn a_damaged_record_is_no_unfinished_creation() {
     });
 }
 
-/// If nothing tells which processes are the container's, that is an error, and the folder stays for someone
-/// who can tell.
+/// Without a cgroup the journal tells which process init is. If nothing tells it, or only that of another process, nobody is killed.
 #[test]
-fn a_damaged_record_of_a_container_without_a_cgroup_is_an_error() {
+fn a_damaged_record_of_a_container_without_a_cgroup() {
     pillbox_only(|runtime| {
         let container = Container::sleeping(runtime);
         container.write_spec();
         let mut create = container.command(&["--cgroup-manager", "disabled", "create", "--bundle"]);
         container.finish(create.arg(container.bundle()).arg(&container.id)).ok();
-        let record = folder(&container).join("state.json");
+        let pid = container.pid();
+        let (record, note) = (folder(&container).join("state.json"), folder(&container).join("process"));
         let whole = fs::read(&record).expect("state.json");
+        let noted = fs::read_link(&note).expect("the entry");
+        let is_there = || Path::new(&format!("/proc/{pid}")).exists();
+        let change = |text: &str| {
+            fs::remove_file(&note).expect("rm");
+            symlink(text, &note).expect("symlink");
+        };
         fs::write(&record, &whole[..whole.len().min(40)]).expect("state.json");
+        container.call(&["state", &container.id]).fails_with(&container.id);
+        change("nonsense");
+        container.delete_force().fails_with("process: \"nonsense\" is no process");
+        fs::remove_file(&note).expect("rm");
         container.delete_force().fails_with("is not known");
-        fs::write(&record, whole).expect("state.json");
-        assert_eq!(container.status(), "created");
-        container.delete_force().ok();
+        assert!(is_there());
+        symlink(&noted, &note).expect("symlink");
+        assert_eq!(container.delete_force().code, 0);
+        assert!(!is_there());
+        container.assert_gone();
+    });
+}
+
+/// The pid may be somebody else's by now: what else is noted tells.
+#[test]
+fn a_noted_process_is_no_other_one() {
+    pillbox_only(|runtime| {
+        let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let container = Container::sleeping(runtime);
+        container.write_spec();
+        let mut create = container.command(&["--cgroup-manager", "disabled", "create", "--bundle"]);
+        container.finish(create.arg(container.bundle()).arg(&container.id)).ok();
+        let pid = container.pid();
+        let note = folder(&container).join("process");
+        let noted = fs::read_link(&note).expect("the entry").display().to_string();
+        let (_, rest) = noted.split_once(' ').expect("words");
+        fs::remove_file(&note).expect("rm");
+        symlink(format!("{} {rest}", other.id()), &note).expect("symlink");
+        fs::write(folder(&container).join("state.json"), "{").expect("state.json");
+        assert_eq!(container.delete_force().code, 0);
+        assert!(other.try_wait().expect("sleep").is_none(), "somebody else's process was killed");
+        other.kill().expect("kill");
+        other.wait().expect("wait");
+        let own = rustix::process::Pid::from_raw(pid as i32).expect("pid");
+        rustix::process::kill_process(own, Signal::KILL).expect("kill");
+        wait_for("its end", || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
         container.assert_gone();
     });
 }

@@ -1,6 +1,6 @@
 //! stats: what containers use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::{Arguments, Command, Flag, Global, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
 use crate::order::{self, Collect};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, ContainerId, Store};
 
 pub const COMMAND: Command = Command {
     name: "stats",
@@ -61,10 +61,11 @@ fn stats(global: &Global, arguments: &Arguments) -> Result<u8> {
     let once = arguments.is_set("no-stream");
     // Whoever is named must be there.
     names.iter().try_for_each(|name| store.containers().find(name).map(drop))?;
-    let mut before = samples(&look(&store, &names, arguments)?);
+    let mut told = BTreeSet::new();
+    let mut before = samples(&look(&store, &names, arguments, &mut told)?);
     std::thread::sleep(FIRST);
     loop {
-        let mut rows = look(&store, &names, arguments)?;
+        let mut rows = look(&store, &names, arguments, &mut told)?;
         for row in &mut rows {
             row.before = before.get(&row.record.id).copied();
         }
@@ -83,7 +84,13 @@ fn samples(rows: &[Row]) -> BTreeMap<String, Sample> {
     rows.iter().filter_map(|row| Some((row.record.id.clone(), row.now?))).collect_map()
 }
 
-fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Row>> {
+/// What is wrong with a container is told once, however often it is looked at: `told` are those.
+fn look(
+    store: &Store,
+    names: &[String],
+    arguments: &Arguments,
+    told: &mut BTreeSet<ContainerId>,
+) -> Result<Vec<Row>> {
     let all = arguments.is_set("all") || !names.is_empty();
     let folders: Vec<ContainerFolder> = match names {
         [] => store.containers().list()?,
@@ -92,8 +99,18 @@ fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Ro
     };
     let mut rows = Vec::new();
     for folder in folders {
-        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
-        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
+        let found = ContainerRecord::read(&folder)
+            .and_then(|record| Ok(record.zip(Some(Status::of(store, &folder)?))));
+        let (record, status) = match found {
+            Err(_) if told.contains(&folder.id) => continue,
+            Err(error) => {
+                told.insert(folder.id.clone());
+                let _: Option<()> = whole(&folder, Err(error));
+                continue;
+            }
+            Ok(None) => continue,
+            Ok(Some(found)) => found,
+        };
         let now = match status.is_alive() {
             true => match Sample::take(store, &folder, &record) {
                 Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => None,

@@ -9,7 +9,7 @@ use super::undo::{OnRefusal, destroy, kill_processes, undo};
 use crate::error::{Error, Kind, Result, Warning, WarningKind};
 use crate::oci::ContainerId;
 use crate::oci::Status;
-use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
+use crate::state::{Entry, NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
 use crate::text::regex::Regex;
 
 /// Removes a container that has stopped or was never started. With `force` it removes any container, and a
@@ -70,9 +70,9 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
     Ok(directory)
 }
 
-/// Removes a container of whose processes only the noted cgroup is known.
+/// Removes a container of whose processes only what is noted is known: the cgroup, or where there is none, init.
 fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(Warning)) -> Result<()> {
-    if directory.noted_cgroup()? == NotedCgroup::Without {
+    if directory.noted_cgroup()? == NotedCgroup::Without && directory.noted(Entry::Process)?.is_none() {
         return Err(Error::formatted(format_args!(
             "{error}: which process is the container's is not known, nor has it a cgroup that could tell: \
              end it, then remove the folder"

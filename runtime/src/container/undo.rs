@@ -70,15 +70,29 @@ pub(super) fn kill_processes(
     cgroup: Option<&Cgroup>,
 ) -> Result<()> {
     cgroup.map_or(Ok(()), Cgroup::kill)?;
-    let Some(process) = process else { return Ok(()) };
-    match send_signal(&process, Signal::KILL) {
+    process.map_or(Ok(()), |process| kill_init(id, record.pid, &process))
+}
+
+fn kill_init(id: &ContainerId, pid: i32, process: &OwnedFd) -> Result<()> {
+    match send_signal(process, Signal::KILL) {
         // Usually the cgroup's kill has ended it already.
-        Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
+        Ok(()) | Err(_) if wait_until_gone(process, PATIENCE_MS)? => Ok(()),
         _ => Err(Error::formatted(format_args!(
-            "container {id}: process {} does not die: its state is kept, try again later",
-            record.pid
+            "container {id}: process {pid} does not die: its state is kept, try again later"
         ))
         .or_kind(Kind::Timeout)),
+    }
+}
+
+/// Kills the noted init of a container of which nothing else tells the processes.
+fn end_noted(directory: &StateDirectory, note: &Path, left: &Left<'_>) -> Result<()> {
+    match left {
+        Left::Unknown => match directory.open_noted_process(note)? {
+            Some((pid, process)) => kill_init(directory.id(), pid, &process),
+            None => Ok(()),
+        },
+        // It has been killed, or dies with its `create`.
+        Left::Held { .. } | Left::Ended { .. } | Left::Unfinished => Ok(()),
     }
 }
 
@@ -101,6 +115,7 @@ fn undo_entry(
         Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),
         // It only says where processes belong; what was made has an entry of its own.
         Entry::Resctrl => Ok(()),
+        Entry::Process => end_noted(directory, text, left),
     }
 }
 

@@ -3,15 +3,16 @@
 //! entry tells when it was made.
 
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Dir, RawDir, SeekFrom};
 use rustix::io::Errno;
 
-use super::{CGROUP, Record, STATE, StateDirectory, boot_id};
+use super::{CGROUP, ProcessId, Record, STATE, StateDirectory, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci::ContainerId;
 
 /// A kind of entry.
@@ -35,11 +36,13 @@ pub enum Entry {
     ResctrlMonitor,
     /// The class of service of the container's processes.
     Resctrl,
+    /// Which process init is, where no cgroup could tell: see [`StateDirectory::note_process`].
+    Process,
 }
 
 impl Entry {
     /// In the order in which they are made.
-    pub const ALL: [Entry; 9] = [
+    pub const ALL: [Entry; 10] = [
         Entry::Network,
         Entry::Helper,
         Entry::Namespace,
@@ -49,6 +52,7 @@ impl Entry {
         Entry::ResctrlClass,
         Entry::ResctrlMonitor,
         Entry::Resctrl,
+        Entry::Process,
     ];
 
     /// The name of the link.
@@ -63,6 +67,7 @@ impl Entry {
             Entry::ResctrlClass => "resctrl.class",
             Entry::ResctrlMonitor => "resctrl.monitor",
             Entry::Resctrl => "resctrl",
+            Entry::Process => "process",
         }
     }
 }
@@ -79,7 +84,7 @@ pub enum NotedCgroup {
     /// There is no note: `create` did not get that far, or another container has taken the cgroup over since
     /// this one ended.
     Nothing,
-    /// There is no cgroup: only state.json leads to its processes.
+    /// There is no cgroup: only state.json and the entry for init lead to its processes.
     Without,
     /// The cgroup's place; it may be gone, or not made yet.
     At {
@@ -132,6 +137,33 @@ impl StateDirectory {
         parsed
             .map(|path| NotedCgroup::At { path, of_unit })
             .context(|| format!("{}/{CGROUP}", self.path.display()))
+    }
+
+    /// Notes which process init is, for `delete`: `PID INODE TIME BOOT`, as state.json has them.
+    pub fn note_process(&self, record: &Record) -> Result<()> {
+        let ProcessId { pid, pidfd_inode, start_time } = record.init();
+        let text = format!("{pid} {pidfd_inode} {start_time} {}", record.boot_id);
+        self.note(Entry::Process, text.as_ref())
+    }
+
+    /// Opens the process that the text of that entry means, with its pid; `None` if it has ended. It is never a later one with the
+    /// same pid.
+    ///
+    /// # Errors
+    /// The text is not as it was written.
+    pub fn open_noted_process(&self, text: &Path) -> Result<Option<(i32, OwnedFd)>> {
+        let text = text.to_string_lossy();
+        let parse = || {
+            let mut words = text.split(' ');
+            let pid = words.next()?.parse().ok().filter(|pid: &i32| *pid > 0)?;
+            let (pidfd_inode, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            Some((ProcessId { pid, pidfd_inode, start_time }, words.next()?))
+        };
+        let (init, boot) = parse().ok_or_else(|| {
+            Error::formatted(format_args!("{}/process: {text:?} is no process", self.path.display()))
+        })?;
+        let process = init.open()?;
+        Ok(process.filter(|_| boot_id().is_ok_and(|now| now == boot)).map(|process| (init.pid, process)))
     }
 
     /// The cgroup of a container whose init has ended. Processes left in it are the container's, unless
@@ -211,7 +243,7 @@ impl StateDirectory {
     }
 
     /// The text of an entry; `None` only if it was never made.
-    pub(super) fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
+    pub fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
         let name = entry.name();
         match rustix::fs::readlinkat(&self.directory, name, Vec::new()) {
             Ok(text) => Ok(Some(std::ffi::OsString::from_vec(text.into_bytes()).into())),

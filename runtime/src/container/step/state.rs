@@ -69,6 +69,9 @@ pub struct Write;
 impl Step for Write {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
         let record = record_of(making)?;
+        if making.cgroup.is_none() {
+            making.directory()?.note_process(&record)?;
+        }
         making.directory()?.store(&record, &making.bundle.config)?;
         making.record = Some(record);
         Ok(())
