@@ -151,6 +151,20 @@ fn layers_with_changes() {
     );
 }
 
+/// A thread makes the same overlay; one that nobody uses leaves nothing.
+#[test]
+fn layers_that_are_mounted_meanwhile() {
+    let Some(place) = Place::new("root-meanwhile") else { return };
+    let [upper, work] = place.changes();
+    let layers = Layers::new([place.layer("a"), place.rootfs()]).upper(&*upper, &*work);
+    drop(RootSource::layers_meanwhile(layers.clone()));
+    let root = RootSource::layers_meanwhile(layers.clone());
+    assert_eq!(root.to_string(), layers.to_string());
+    assert_eq!(place.output(root, "echo changed >/top; echo *"), "bin dev of a proc top\n");
+    assert_eq!(place.output(RootSource::layers_meanwhile(layers), "cat /top"), "changed\n");
+    assert_eq!(fs::read_to_string(upper.join("top")).expect("upper"), "changed\n");
+}
+
 #[test]
 fn layers_in_every_kind_of_container() {
     let Some(place) = Place::new("root-kinds") else { return };
@@ -269,7 +283,9 @@ fn errors_name_the_layer() {
     let file = place.layer("a").join("top");
     let refused = |layers: Layers| {
         let bundle = place.bundle("true");
-        let error = place.create_from(RootSource::layers(layers), &bundle).expect_err("refused");
+        let sources = [RootSource::layers(layers.clone()), RootSource::layers_meanwhile(layers)];
+        let [error, same] = sources.map(|source| place.create_from(source, &bundle).expect_err("refused"));
+        assert_eq!(same.to_string(), error.to_string());
         (error.to_string(), error.kind())
     };
     let missing = Layers::new([&*place.rootfs(), Path::new("/no/such")]);
