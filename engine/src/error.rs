@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// What a caller can do about an error.
@@ -13,8 +14,12 @@ pub enum Kind {
     NotFound,
     /// There is one already, or it is in use.
     Conflict,
+    /// A container is on that network already, or is to leave one that it is not on.
+    Connection,
     /// Somebody else has a port that is to be published.
     PortTaken,
+    /// The kernel does not find a file that a container is to have.
+    FileMissing,
     /// Data is not what its digest or its format says.
     Corrupt,
     /// Nobody reads what is written.
@@ -141,10 +146,10 @@ impl From<std::io::Error> for Error {
     }
 }
 
-impl From<rustix::io::Errno> for Error {
+impl From<Errno> for Error {
     #[cold]
     #[inline(never)]
-    fn from(errno: rustix::io::Errno) -> Error {
+    fn from(errno: Errno) -> Error {
         std::io::Error::from(errno).into()
     }
 }
@@ -161,6 +166,7 @@ impl From<pillbox::Error> for Error {
             Of::NotFound => (Kind::NotFound, STATUS),
             Of::PortTaken => (Kind::PortTaken, STATUS),
             Of::Exists | Of::Status | Of::Busy => (Kind::Conflict, STATUS),
+            _ if error.os_error() == Some(Errno::NOENT.raw_os_error()) => (Kind::FileMissing, STATUS),
             _ => (Kind::Host, STATUS),
         };
         Error::new(kind, error.to_string()).with_status(status)

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::document::parse;
-use super::fault::{Fault, Outcome};
+use super::fault::{Fault, Form, Outcome};
 use super::head::{Head, Length};
 use super::web_socket::accept_key;
 use crate::time::{Moment, http_date};
@@ -161,8 +161,7 @@ impl<'c> Exchange<'c> {
                 self.progress = Progress::Last;
                 Ok(())
             }
-            // Older than everything else, and so in the oldest form.
-            Err(fault) if fault.message().contains("is too old. Minimum supported API version") => {
+            Err(fault) if fault.form() == Form::Line => {
                 let text = format!("{}\n", fault.message());
                 self.send(fault.status(), Some("text/plain; charset=utf-8"), text.as_bytes())
             }

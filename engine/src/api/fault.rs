@@ -11,6 +11,16 @@ pub struct Fault(Box<Inner>);
 struct Inner {
     status: u16,
     message: String,
+    form: Form,
+}
+
+/// How a sentence is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As a member of a document.
+    Document,
+    /// As a line, to clients that are older than documents.
+    Line,
 }
 
 /// What is written down of a client that did not wait for its answer. It never sees this.
@@ -30,7 +40,18 @@ impl Fault {
     #[cold]
     #[inline(never)]
     fn of(status: u16, message: String) -> Fault {
-        Fault(Box::new(Inner { status, message }))
+        Fault(Box::new(Inner { status, message, form: Form::Document }))
+    }
+
+    /// The same, as a line.
+    pub fn as_line(mut self) -> Fault {
+        self.0.form = Form::Line;
+        self
+    }
+
+    /// How it is sent.
+    pub fn form(&self) -> Form {
+        self.0.form
     }
 
     /// Of HTTP.
@@ -89,9 +110,9 @@ impl From<Error> for Fault {
         let status = match error.kind() {
             Kind::Invalid => 400,
             Kind::NotFound => 404,
-            Kind::Conflict => 409,
+            Kind::Conflict | Kind::Connection => 409,
             Kind::Closed => GONE,
-            Kind::PortTaken | Kind::Corrupt | Kind::Program | Kind::Host => 500,
+            Kind::PortTaken | Kind::FileMissing | Kind::Corrupt | Kind::Program | Kind::Host => 500,
         };
         Fault::new(status, error.to_string())
     }

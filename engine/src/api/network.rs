@@ -249,7 +249,7 @@ pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let wanted = connection(&name, &body.endpoint_config)?;
     let mut warn = |text: &str| daemon.log.write(Level::Info, text);
     connect_container(&daemon.store, &folder, wanted, &mut warn).map_err(|error| match error.kind() {
-        Kind::Conflict if error.to_string().ends_with("is connected to it already") => {
+        Kind::Connection => {
             let container = &body.container;
             Fault::new(403, format!("endpoint with name {container} already exists in network {name}"))
         }
@@ -273,7 +273,7 @@ pub fn disconnect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply
     let mut warn = |text: &str| daemon.log.write(Level::Info, text);
     let done = disconnect_container(&daemon.store, &folder, &name, body.force, &mut warn);
     done.map_err(|error| match error.kind() {
-        Kind::Conflict if error.to_string().ends_with("is not connected to it") => {
+        Kind::Connection => {
             Fault::new(403, format!("container {} is not connected to network {name}", folder.id))
         }
         _ => error.into(),

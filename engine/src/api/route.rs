@@ -152,9 +152,11 @@ fn check_version(text: &str) -> Outcome<()> {
     };
     let version = parse(text).ok_or_else(Fault::no_page)?;
     if Some(version) < parse(API_VERSION_MIN) {
+        // Who is that old may know no document.
         return Err(Fault::invalid(format!(
             "client version {text} is too old. Minimum supported API version is {API_VERSION_MIN}, please upgrade your client to a newer version"
-        )));
+        ))
+        .as_line());
     }
     match Some(version) > parse(API_VERSION) {
         true => Err(Fault::invalid(format!(

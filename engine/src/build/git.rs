@@ -243,7 +243,8 @@ impl Git<'_> {
         match status.code() {
             Some(0) => Ok(wrote),
             _ if self.cancellation.is_cancelled() => Err(Error::new(Kind::Closed, "the build was ended")),
-            Some(127) if said.contains("not found") => Err(Error::not_found(
+            // The shell's, which found no such program.
+            Some(127) => Err(Error::not_found(
                 "git is not in PATH: install it, or clone the repository and name the folder",
             )),
             _ => {

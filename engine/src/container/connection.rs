@@ -19,7 +19,7 @@ use super::record::ContainerRecord;
 use super::rename::lock;
 use super::rootless::{Namespaces, Rootless};
 use super::status::open;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::store::{ContainerFolder, Store};
 
 /// The network of those that are to have none.
@@ -66,10 +66,10 @@ pub fn connect(
     let interfaces = interfaces(store, folder)?;
     let is_made = interfaces.as_ref().is_none_or(|all| all.iter().any(|one| is_on(one, &link)));
     if is_recorded && is_made {
-        return Err(Error::conflict(format!(
-            "network {name}: container {} is connected to it already",
-            record.name
-        )));
+        return Err(Error::new(
+            ErrorKind::Connection,
+            format!("network {name}: container {} is connected to it already", record.name),
+        ));
     }
     let mut options = record.options.clone();
     options.network = wanted.clone();
@@ -151,10 +151,10 @@ pub fn disconnect(
         false => None,
     };
     if !is_recorded && made.is_none() {
-        return Err(Error::conflict(format!(
-            "network {name}: container {} is not connected to it",
-            record.name
-        )));
+        return Err(Error::new(
+            ErrorKind::Connection,
+            format!("network {name}: container {} is not connected to it", record.name),
+        ));
     }
     let taken = match made {
         Some(made) => take_away(store, folder, &record.name, &made),

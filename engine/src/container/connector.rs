@@ -190,9 +190,11 @@ fn foreign(error: Error) -> pillbox::Error {
     let kind = match error.kind() {
         Kind::Invalid => pillbox::Kind::Invalid,
         Kind::NotFound => pillbox::Kind::NotFound,
-        Kind::Conflict => pillbox::Kind::Busy,
+        Kind::Conflict | Kind::Connection => pillbox::Kind::Busy,
         Kind::PortTaken => pillbox::Kind::PortTaken,
-        Kind::Corrupt | Kind::Closed | Kind::Program | Kind::Host => pillbox::Kind::Network,
+        Kind::FileMissing | Kind::Corrupt | Kind::Closed | Kind::Program | Kind::Host => {
+            pillbox::Kind::Network
+        }
     };
     pillbox::Error::of(kind, error.to_string())
 }

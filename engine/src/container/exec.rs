@@ -120,7 +120,7 @@ fn run(
 /// Docker's status for a program that could not be begun for another reason than itself, such as its working folder.
 pub(super) fn not_begun(error: Error) -> Error {
     match (error.kind(), error.status()) {
-        (Kind::Host, STATUS) => error.with_status(126),
+        (Kind::Host | Kind::FileMissing, STATUS) => error.with_status(126),
         _ => error,
     }
 }

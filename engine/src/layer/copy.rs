@@ -65,10 +65,10 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn folder(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<()> {
         if path.iter().filter(|&&byte| byte == b'/').count() > DEPTH_MAX {
-            return Err(crate::Error::invalid(format!("{}: too deep", String::from_utf8_lossy(path))));
+            return Err(crate::Error::invalid("too deep")).context(|| copying(path));
         }
-        for entry in Dir::read_from(from).context(|| "read")? {
-            let entry = entry.context(|| "read")?;
+        for entry in Dir::read_from(from).context(|| "read").context(|| copying(path))? {
+            let entry = entry.context(|| "read").context(|| copying(path))?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
@@ -78,18 +78,14 @@ impl Copy<'_> {
                 path.push(b'/');
             }
             path.extend_from_slice(name.to_bytes());
-            let shown = String::from_utf8_lossy(path).into_owned();
-            self.entry(from, to, name, path).map_err(|error| match path.len() {
-                // Deeper errors have their path already.
-                _ if error.to_string().starts_with("copy ") => error,
-                _ => error.context(format!("copy {shown}")),
-            })?;
+            self.entry(from, to, name, path)?;
             path.truncate(length);
         }
-        let status = rustix::fs::fstat(from)?;
-        self.apply(from, to, &status)
+        let status = rustix::fs::fstat(from).context(|| copying(path))?;
+        self.apply(from, to, &status).context(|| copying(path))
     }
 
+    /// One that is a folder with all that is in it, whose errors have their paths.
     fn entry(
         &mut self,
         from: BorrowedFd<'_>,
@@ -97,15 +93,30 @@ impl Copy<'_> {
         name: &CStr,
         path: &mut Vec<u8>,
     ) -> Result<()> {
+        match self.itself(from, to, name, path).context(|| copying(path))? {
+            Some((from, to)) => self.folder(from.as_fd(), to.as_fd(), path),
+            None => Ok(()),
+        }
+    }
+
+    /// One; of a folder itself alone, which is still to be filled.
+    fn itself(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        path: &[u8],
+    ) -> Result<Option<(OwnedFd, OwnedFd)>> {
         let status = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(status.st_mode);
         if kind != FileType::Directory && status.st_nlink > 1 {
             let key = (status.st_dev, status.st_ino);
             if let Some(first) = self.links.get(&key) {
                 let first = OsStr::from_bytes(first);
-                return Ok(rustix::fs::linkat(self.to, first, to, name, AtFlags::empty())?);
+                rustix::fs::linkat(self.to, first, to, name, AtFlags::empty())?;
+                return Ok(None);
             }
-            self.links.insert(key, path.clone());
+            self.links.insert(key, path.to_vec());
         }
         let open = |folder: BorrowedFd<'_>, flags: OFlags| -> Result<OwnedFd> {
             let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -114,35 +125,35 @@ impl Copy<'_> {
         match kind {
             FileType::Directory => {
                 rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-                let (from, to) = (open(from, OFlags::DIRECTORY)?, open(to, OFlags::DIRECTORY)?);
-                self.folder(from.as_fd(), to.as_fd(), path)
+                return Ok(Some((open(from, OFlags::DIRECTORY)?, open(to, OFlags::DIRECTORY)?)));
             }
             FileType::RegularFile => {
                 let source = File::from(open(from, OFlags::RDONLY)?);
                 let target = File::from(open(to, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?);
                 std::io::copy(&mut &source, &mut &target)?;
-                self.apply(source.as_fd(), target.as_fd(), &status)
+                self.apply(source.as_fd(), target.as_fd(), &status)?;
             }
             FileType::Symlink => {
                 let target: CString = rustix::fs::readlinkat(from, name, Vec::new())?;
                 rustix::fs::symlinkat(&target, to, name)?;
                 let attributes = self.attributes(&status, &[]);
                 attributes.own_at(to, name)?;
-                attributes.time_at(to, name)
+                attributes.time_at(to, name)?;
             }
             kind => {
                 let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
                 match rustix::fs::mknodat(to, name, kind, mode, status.st_rdev) {
                     // A device, for whoever may have none.
-                    Err(Errno::PERM) => return Ok(()),
+                    Err(Errno::PERM) => return Ok(None),
                     made => made?,
                 }
                 let attributes = self.attributes(&status, &[]);
                 attributes.own_at(to, name)?;
                 set_mode(to, name, kind, mode)?;
-                attributes.time_at(to, name)
+                attributes.time_at(to, name)?;
             }
         }
+        Ok(None)
     }
 
     fn attributes<'x>(&self, status: &Stat, xattrs: &'x [Xattr]) -> Attributes<'x> {
@@ -152,6 +163,14 @@ impl Copy<'_> {
 
     fn apply(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, status: &Stat) -> Result<()> {
         self.attributes(status, &xattrs(from)?).apply(to)
+    }
+}
+
+/// The step, and how far it has come.
+fn copying(path: &[u8]) -> String {
+    match path {
+        [] => "copy a folder".to_string(),
+        path => format!("copy {}", String::from_utf8_lossy(path)),
     }
 }
 
@@ -186,6 +205,27 @@ mod tests {
         );
         let mut value = [0; 8];
         assert_eq!(rustix::fs::getxattr(to.join("a/b/also"), "user.note", &mut value[..]), Ok(4));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn errors_have_the_path_once() {
+        let folder = std::env::temp_dir().join(format!("box-copy-errors-{}", std::process::id()));
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        std::fs::create_dir_all(from.join("copy a/b")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        let refused = || copy_tree(File::open(&from).unwrap(), File::open(&to).unwrap(), true).unwrap_err();
+        std::os::unix::fs::symlink("there", to.join("copy a")).unwrap();
+        assert_eq!(refused().to_string(), "copy copy a: file exists");
+        std::fs::remove_file(to.join("copy a")).unwrap();
+        let mut path = from.join("copy a/b");
+        for _ in 0..DEPTH_MAX {
+            path.push("c");
+            std::fs::create_dir(&path).unwrap();
+        }
+        let text = refused().to_string();
+        assert!(text.starts_with("copy copy a/b/c/") && text.ends_with("c: too deep"), "{text}");
+        assert_eq!(text.matches("copy").count(), 2, "{text}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

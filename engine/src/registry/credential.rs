@@ -371,6 +371,7 @@ fn call(helper: &str, task: &str, input: &str) -> Result<Option<String>> {
     if output.status.success() {
         return Ok(Some(said));
     }
+    // Helpers have no other sign for it: the sentence is of their protocol.
     if said.contains("credentials not found") {
         return Ok(None);
     }

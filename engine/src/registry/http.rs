@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{Method, Response, StatusCode, Uri, header};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
 use super::certificate::{self, Verification};
+use super::host_names::HostNames;
 use super::origin::{Authorization, Origin};
 use super::proxy::Proxies;
 use super::tls::Tls;
@@ -232,7 +232,7 @@ impl Http {
             .build();
         let tls = Tls::new(self.verification, certificate::folders());
         let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
-        let agent = Agent::with_parts(configuration, connector, DefaultResolver::default());
+        let agent = Agent::with_parts(configuration, connector, HostNames::default());
         agents.insert(proxy, agent.clone());
         Ok(agent)
     }
@@ -350,11 +350,7 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
                     | UnexpectedEof
                     | WouldBlock
             );
-            let text = Error::from(error).to_string();
-            // The standard library's words, for which it has no kind.
-            let is_unknown = text.starts_with("failed to lookup address information");
-            let hint = if is_unknown { " (is there a network, and DNS?)" } else { "" };
-            let error = host_error(format!("{host}: {text}{hint}"));
+            let error = host_error(format!("{host}: {}", Error::from(error)));
             if is_broken { Failure::Broken(error) } else { Failure::Final(error) }
         }
         ureq::Error::Timeout(what) => {

@@ -7,6 +7,7 @@ mod certificate;
 mod challenge;
 mod credential;
 mod download;
+mod host_names;
 mod http;
 mod origin;
 mod proxy;

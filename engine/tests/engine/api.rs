@@ -68,6 +68,9 @@ fn the_first_words() {
     let old = boxd.raw(b"GET /v1.20/version HTTP/1.1\r\n\r\n");
     assert_eq!((old.status, old.header("content-type")), (400, Some("text/plain; charset=utf-8")));
     assert!(old.text().starts_with("client version 1.20 is too old. Minimum supported API version is 1.24,"));
+    // It is the only one that gets no document, whatever the words of others are.
+    let words = "/containers/is%20too%20old.%20Minimum%20supported%20API%20version/json";
+    assert!(boxd.refused("GET", words, None, 404).starts_with("No such container: is too old."));
     let new = boxd.raw(b"GET /v1.99/version HTTP/1.1\r\n\r\n").json();
     assert_eq!(new["message"], "client version 1.99 is too new. Maximum supported API version is 1.51");
     assert_eq!(boxd.refused("GET", "/nonsense", None, 404), "page not found");
@@ -284,6 +287,18 @@ fn a_life_with_its_words() {
     assert!(
         boxd.refused("POST", &format!("/containers/{bad}/start"), None, 400).contains("permission denied")
     );
+    // What the kernel does not find is told by the kernel's answer, not by what words a user has used.
+    let missing = "no such file or folder";
+    for (name, sysctl, value, status, end) in [
+        ("nosuch", "net.nosuch", "1", 400, "/proc/sys/net/nosuch: no such file or directory"),
+        ("words", "net.ipv4.ip_forward", missing, 500, "/proc/sys/net/ipv4/ip_forward: invalid argument"),
+    ] {
+        let mut wanted = body(&["true"]);
+        wanted["HostConfig"]["Sysctls"] = json!({sysctl: value});
+        create(&boxd, name, &wanted);
+        let said = boxd.refused("POST", &format!("/containers/{name}/start"), None, status);
+        assert!(said.ends_with(end), "{said}");
+    }
 }
 
 #[test]

@@ -81,22 +81,24 @@ fn start_fault(daemon: &Daemon, record: &ContainerRecord, error: Error) -> Fault
         }
         // The container itself is there.
         Kind::NotFound => Fault::new(500, error.to_string()),
-        _ => missing_file(&error).unwrap_or_else(|| error.into()),
+        // A parameter of the kernel's, for one. Clients take a status of 127 for it as well.
+        Kind::FileMissing => Fault::invalid(with_dockers_words(&error)),
+        _ => error.into(),
     }
-}
-
-/// What the start has not found, as a parameter of the kernel's. From Docker's words clients take a status of 127 for it as well.
-fn missing_file(error: &Error) -> Option<Fault> {
-    let text = error.to_string();
-    let before = text.strip_suffix("no such file or folder")?;
-    Some(Fault::invalid(format!("{before}no such file or directory")))
 }
 
 /// Why a program cannot be executed, with the words by which clients tell 126 from 127.
 pub fn with_dockers_words(error: &Error) -> String {
-    let text = error.to_string();
-    let words = if error.status() == 127 { "executable file not found" } else { "permission denied" };
-    match text.contains(words) || !matches!(error.status(), 126 | 127) {
+    let words = match (error.status(), error.kind()) {
+        (127, _) => "executable file not found",
+        (126, _) => "permission denied",
+        (_, Kind::FileMissing) => "no such file or directory",
+        _ => return error.to_string(),
+    };
+    // The runtime has its own for what is no program.
+    let text = error.to_string().replace("no such file or folder", "no such file or directory");
+    // Nothing is said twice.
+    match text.contains(words) {
         true => text,
         false => format!("{text}: {words}"),
     }
