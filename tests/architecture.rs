@@ -125,6 +125,7 @@ const ENGINE: House = House {
         "file",
         "output",
         "thread",
+        "program",
         "time",
         "digest",
         "reference",
@@ -198,6 +199,16 @@ fn the_library_reads_the_environment_where_its_name_says_so() {
         let is_test = path.to_string_lossy().ends_with("tests.rs");
         let is_reader = is_test || READERS.iter().any(|reader| path.ends_with(reader));
         assert!(is_reader || !reads.iter().any(|call| code.contains(call)), "{}", path.display());
+    }
+}
+
+/// boxd's own limits are not for others.
+#[test]
+fn the_engine_starts_programs_in_one_place() {
+    for path in sources(Path::new(ENGINE.folder)) {
+        let text = fs::read_to_string(&path).expect("read a source file");
+        let is_place = path.ends_with("program.rs") && path.parent() == Some(Path::new(ENGINE.folder));
+        assert!(is_place || !code_of(&text).contains("Command::new("), "{}: use program()", path.display());
     }
 }
 

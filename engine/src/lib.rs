@@ -24,6 +24,7 @@ pub mod message;
 mod names;
 mod order;
 mod output;
+mod program;
 pub mod reference;
 pub mod registries;
 pub mod registry;

@@ -115,4 +115,4 @@ pub use state::{Root, Status};
 pub use sys::process_end::own_all_children;
 pub use sys::surroundings::Surroundings;
 #[doc(hidden)]
-pub use sys::{Open, Spawned, in_background, raise_open_files, spawn_again, unread};
+pub use sys::{Open, Spawned, in_background, leave_open_files, raise_open_files, spawn_again, unread};

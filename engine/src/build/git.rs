@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::address::{GitAddress, GitFolder};
@@ -13,6 +13,7 @@ use super::event::{Stream, Vertex};
 use super::options::{BuildOptions, Cancellation, GitIdentity, Secret};
 use super::process_group::ProcessGroup;
 use crate::error::{Context, Error, Kind, Result};
+use crate::program::program;
 use crate::store::{NewLayer, Store};
 use crate::thread::spawn;
 use base64::Engine;
@@ -213,7 +214,7 @@ impl Git<'_> {
         vertex: &Vertex<'_>,
     ) -> Result<String> {
         // Modes of files are the same whatever the caller's mask.
-        let mut command = Command::new("/bin/sh");
+        let mut command = program("/bin/sh");
         command.args(["-c", "umask 022; exec \"$0\" \"$@\"", "git", "-C"]).arg(folder).args(arguments);
         if self.options.git == GitIdentity::Nobody {
             command.env_clear();

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::error::{Context, Result};
+use crate::program::program;
 
 /// A group of processes. It ends with this value, and with the process that has it, even if that is killed.
 #[derive(Debug)]
@@ -20,15 +21,15 @@ impl ProcessGroup {
     /// # Errors
     /// There is no shell, or no room for another process.
     pub fn begin() -> Result<ProcessGroup> {
-        let mut keeper = Command::new("/bin/sh");
+        let mut keeper = program("/bin/sh");
         keeper.args(["-c", "read -r nothing; kill -KILL 0"]).env_clear().process_group(0);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(ProcessGroup { keeper: keeper.spawn().context(|| "start /bin/sh")? })
     }
 
     /// Lets a program be started in it.
-    pub fn take(&self, program: &mut Command) {
-        program.process_group(self.id());
+    pub fn take(&self, command: &mut Command) {
+        command.process_group(self.id());
     }
 
     /// Ends all that runs in it.

@@ -6,6 +6,7 @@ use super::table::columns;
 use super::{Arguments, Command, Global, print};
 use crate::container::{Happening, ProcessLine, note_of, pids, processes};
 use crate::error::{Context, Error, Result};
+use crate::program::program;
 use crate::store::{ContainerFolder, Store};
 use crate::time::{Moment, rfc3339};
 
@@ -78,7 +79,7 @@ fn cells(process: &ProcessLine) -> [String; 8] {
 /// Of what the host's ps(1) shows, the lines of the container's processes, found by the column PID, as Docker does.
 fn by_ps(store: &Store, folder: &ContainerFolder, wanted: &[String]) -> Result<String> {
     let pids: BTreeSet<i32> = pids(store, folder)?.into_iter().collect();
-    let output = std::process::Command::new("ps").args(wanted).output();
+    let output = program("ps").args(wanted).output();
     let output = output.context(|| "ps (without arguments, box top needs no such program)")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 pub use network::{act_on_networks, forward, hold_namespaces, open_name_sockets};
 pub use place::{Bind, Ended, Place, Standing};
@@ -23,6 +23,7 @@ pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing, move_into};
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
 use crate::layer::{Change, Gathering, Laying, Unpacked};
+use crate::program::program;
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-inside";
@@ -211,7 +212,7 @@ impl Inside {
         };
         let text =
             |value: serde_json::Result<String>| value.map_err(|error| Error::invalid(error.to_string()));
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = program("/proc/self/exe");
         command
             .arg0(NAME)
             .arg(text(serde_json::to_string(&standing))?)
@@ -334,18 +335,18 @@ fn set_maps(maps: &IdMaps, pid: u32) -> Result<()> {
 }
 
 /// Sets a map by the setuid program that may.
-fn map(program: &str, pid: u32, ranges: &[Range]) -> Result<()> {
-    let mut command = Command::new(program);
+fn map(helper: &str, pid: u32, ranges: &[Range]) -> Result<()> {
+    let mut command = program(helper);
     command.arg(pid.to_string());
     for Range { inside, outside, count } in ranges {
         command.args([inside, outside, count].map(u32::to_string));
     }
-    let output = command.stdin(Stdio::null()).output().context(|| program.to_string())?;
+    let output = command.stdin(Stdio::null()).output().context(|| helper.to_string())?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Kind::Host, format!("{program}: {}", text.trim().replace('\n', " "))))
+    Err(Error::new(Kind::Host, format!("{helper}: {}", text.trim().replace('\n', " "))))
 }
 
 /// Whether the program was called for this, by its name.

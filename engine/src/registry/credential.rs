@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::program::program;
 use crate::reference::{DOCKER_HUB, Repository};
 
 /// The name of Docker Hub in these files.
@@ -357,9 +358,9 @@ fn ask(helper: &str, key: &str) -> Result<Option<Credential>> {
 
 /// Calls a helper; `None` if it knows nothing of what it is asked for.
 fn call(helper: &str, task: &str, input: &str) -> Result<Option<String>> {
-    let program = format!("docker-credential-{helper}");
-    let named = || format!("{program} {task}");
-    let mut command = Command::new(&program);
+    let name = format!("docker-credential-{helper}");
+    let named = || format!("{name} {task}");
+    let mut command = program(&name);
     command.arg(task).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context(named)?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -377,7 +378,7 @@ fn call(helper: &str, task: &str, input: &str) -> Result<Option<String>> {
     }
     let text =
         if said.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_string() } else { said };
-    Err(Error::new(Kind::Host, format!("{program} {task}: {}", text.replace('\n', " "))))
+    Err(Error::new(Kind::Host, format!("{name} {task}: {}", text.replace('\n', " "))))
 }
 
 #[cfg(test)]

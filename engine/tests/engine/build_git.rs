@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::boxd::Boxd;
 use crate::build::{build, prepare, said};
 use crate::harness::{Output, Room, wait_for};
 use crate::host;
@@ -24,17 +25,20 @@ impl Drop for Daemon {
     }
 }
 
+/// Says so if not.
+fn is_git_there() -> bool {
+    let mut git = Command::new("git");
+    let is_there = git.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !is_there {
+        host::skip("git is not installed");
+    }
+    is_there
+}
+
 impl Daemon {
     /// `None` if git is not installed.
     fn start(folder: &Path) -> Option<Daemon> {
-        if Command::new("git")
-            .args(["daemon", "-h"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_err()
-        {
-            host::skip("git is not installed");
+        if !is_git_there() {
             return None;
         }
         raise_loopback();
@@ -316,4 +320,49 @@ fn variables_of_another_repository_are_not_taken_and_settings_are() {
     build.env("GIT_CONFIG_KEY_0", format!("url.{}/.insteadOf", daemon.address));
     crate::harness::finish(&mut build).exits(0);
     assert_eq!(count(), before);
+}
+
+/// The limits of open files of the processes that a process has started, and those have, by their names.
+fn limits_below(ancestor: i32) -> Vec<(String, String)> {
+    let read = |pid: i32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let line =
+        |text: &str, head: &str| Some(text.lines().find_map(|line| line.strip_prefix(head))?.to_string());
+    let numbers = fs::read_dir("/proc").expect("/proc").flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let parent = |pid: i32| line(&read(pid, "status"), "PPid:")?.trim().parse::<i32>().ok();
+    let parents: Vec<_> = numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut family = vec![ancestor];
+    for at in 0.. {
+        let Some(&parent) = family.get(at) else { break };
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid));
+    }
+    let soft =
+        |pid: i32| Some(line(&read(pid, "limits"), "Max open files")?.split_whitespace().next()?.to_string());
+    family[1..].iter().filter_map(|&pid| Some((read(pid, "comm").trim().to_string(), soft(pid)?))).collect()
+}
+
+#[test]
+fn git_has_the_limit_of_open_files_that_boxd_was_given() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Some(room) = Room::new() else { return };
+    if !is_git_there() {
+        return;
+    }
+    raise_loopback();
+    // A server that takes whoever comes and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("git://127.0.0.1:{}/none.git", silent.local_addr().expect("an address").port());
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(300), ..files }).expect("a limit");
+    let boxd = Boxd::start(&room, "d");
+    setrlimit(Resource::Nofile, files).expect("a limit");
+    let mut client = boxd.connect();
+    let head = format!("POST /v1.51/build?remote={address} HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n");
+    client.write_all(head.as_bytes()).expect("a request");
+    let mut found = Vec::new();
+    wait_for("git", || {
+        found = limits_below(boxd.pid().as_raw_pid());
+        found.iter().any(|(name, _)| name.starts_with("git"))
+    });
+    assert!(found.iter().all(|(_, soft)| soft == "300"), "{found:?}");
 }

@@ -9,7 +9,6 @@ mod bpf;
 mod clone;
 mod descriptor;
 mod network;
-#[deny(unsafe_code)]
 mod open_files;
 mod probe;
 #[deny(unsafe_code)]
@@ -35,7 +34,7 @@ pub use descriptor::{
     exit_code, is_passed_on, mount_count, namespace_type, network_of, unread, user_namespace_of,
 };
 pub use network::{NetworkStep, NetworkThread};
-pub use open_files::raise_open_files;
+pub use open_files::{leave_open_files, raise_open_files};
 pub use probe::{
     PROBEABLE, in_mount_copy, in_namespaces_of, in_user_namespace, knows_seccomp_flags, probe, refusal,
     seccomp_action_available,

@@ -1,5 +1,7 @@
 //! How many files this process may have open, where that is more than what it starts may have.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use linux_raw_sys::general::RLIMIT_NOFILE;
@@ -21,6 +23,16 @@ pub fn raise_open_files() -> Result<(), Errno> {
     setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum })?;
     BEFORE.get_or_init(|| before);
     Ok(())
+}
+
+/// Has a program that the standard library will start get that limit, too; as long as nothing was changed it has it anyway.
+#[doc(hidden)]
+pub fn leave_open_files(program: &mut Command) {
+    if BEFORE.get().is_some() {
+        // SAFETY: between fork and exec this makes one system call: it takes no memory and waits for no lock, whatever other threads
+        // were at.
+        unsafe { program.pre_exec(|| Ok(restore_open_files()?)) };
+    }
 }
 
 /// Gives a child, before it executes its program, the limit of whoever started its parent. Only makes a system call.
