@@ -126,6 +126,7 @@ const ENGINE: House = House {
         "output",
         "thread",
         "program",
+        "stop",
         "time",
         "digest",
         "reference",

@@ -28,6 +28,7 @@ mod program;
 pub mod reference;
 pub mod registries;
 pub mod registry;
+pub mod stop;
 pub mod store;
 mod thread;
 pub mod time;

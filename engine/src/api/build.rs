@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::os::fd::AsFd;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::container::{Resources, limits};
 use super::daemon::Daemon;
-use super::exchange::{Exchange, Reply, Stream, has_gone};
+use super::exchange::{Exchange, Reply, Stream};
 use super::fault::{Fault, Outcome};
 use super::image::registries;
+use super::presence::while_there;
 use super::query::Query;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
@@ -29,9 +28,6 @@ use crate::reference::Reference;
 
 /// How many pieces of what is said wait for a client that does not read: then whoever writes waits as well.
 const WAITING_MAX: usize = 16;
-
-/// How often it is looked whether the client is still there.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Builds an image.
 pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
@@ -51,8 +47,10 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         Some(path) => DockerfileSource::InContext(path.to_string()),
         None => DockerfileSource::Usual,
     };
+    let cancellation = Cancellation::default();
+    let store = daemon.store.until(cancellation.stop());
     let mut images = StoreImages {
-        store: &daemon.store,
+        store: &store,
         is_asked: options.platform.is_some(),
         is_pulled: query.is_set("pull"),
         access: registries(exchange)?,
@@ -69,19 +67,20 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     };
     let connection = exchange.connection();
     let mut stream = None;
-    let cancellation = Cancellation::default();
     let (sender, receiver) = sync_channel(WAITING_MAX);
     let built = std::thread::scope(|scope| {
         let teller = Teller { sender, hidden: Mutex::default() };
-        let (store, cancellation) = (&daemon.store, &cancellation);
+        let (store, cancellation) = (&store, &cancellation);
         let options = &options;
         let builder = std::thread::Builder::new().stack_size(STACK);
         let thread = builder.spawn_scoped(scope, move || {
             build_image(store, (context, &dockerfile), options, &mut images, &teller, cancellation)
         })?;
-        loop {
-            match receiver.recv_timeout(LOOK) {
-                Ok(text) => {
+        let told = while_there(
+            connection,
+            || cancellation.cancel(store),
+            || {
+                for text in receiver {
                     let said = begin(exchange, &mut stream).map(|stream| match is_quiet {
                         true => Ok(()),
                         false => stream.document(&json!({ "stream": text })),
@@ -90,10 +89,10 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
                         cancellation.cancel(store);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if has_gone(connection.as_fd()) => cancellation.cancel(store),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+            },
+        );
+        if told.is_err() {
+            cancellation.cancel(store);
         }
         thread.join().map_err(|_| Fault::new(500, "the build has ended without a word"))
     })?;

@@ -23,6 +23,7 @@ mod listener;
 mod log;
 mod metrics;
 mod network;
+mod presence;
 mod program;
 mod query;
 mod route;

@@ -39,7 +39,7 @@ impl Contents {
     /// # Errors
     /// It is none, or has more than a saved one can have.
     pub fn read(store: &Store, stream: &mut dyn Read) -> Result<Contents> {
-        let mut archive = Archive::new(uncompress(stream)?);
+        let mut archive = Archive::new(uncompress(stream, store.stop())?);
         let batch = store.blobs().begin_batch()?;
         let (mut files, mut paths, mut links) = (Vec::new(), BTreeMap::new(), Vec::new());
         let mut entries = 0;

@@ -32,7 +32,7 @@ pub struct Imported<'a> {
 /// It is no tar of a root file system, or not the one that is expected.
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
     let mut came = Came { stream, hasher: imported.expected.map(|_| Hasher::default()) };
-    let mut plain = uncompress_foreign(&mut came)?;
+    let mut plain = uncompress_foreign(&mut came, store.stop())?;
     let mut kept = Kept::begin(store, &mut *plain)?;
     let unpacked = store.unpack(&mut kept, None);
     // Behind the end of the tar there may be more of the file.

@@ -10,6 +10,7 @@ use crate::error::{Kind, Result};
 use crate::layer::pipe;
 use crate::layer::tar::{Archive, Entry, EntryKind};
 use crate::order;
+use crate::stop::Stop;
 use crate::thread::spawn;
 
 /// The most files that are remembered one by one.
@@ -62,6 +63,7 @@ impl Key {
 pub fn read(
     compose: impl FnOnce(&mut dyn Write) -> Result<()> + Send,
     out: &mut dyn Write,
+    stop: &Stop,
 ) -> Result<Content> {
     let (mut feed, drain) = pipe();
     std::thread::scope(|scope| {
@@ -69,8 +71,11 @@ pub fn read(
             compose(&mut feed)?;
             Ok(feed.end()?)
         })?;
-        let content = read_tar(Tee { inner: drain, out });
-        match composed.join() {
+        let content = read_tar(Tee { inner: stop.over(drain), out });
+        let composed = composed.join();
+        // Whatever they say then.
+        stop.check()?;
+        match composed {
             // Whoever reads is the reason if nobody takes the tar.
             Ok(Err(error)) if content.is_ok() || crate::Error::kind(&error) != Kind::Closed => Err(error),
             _ => content,
@@ -211,7 +216,7 @@ mod tests {
             writer.finish()
         };
         let mut passed = Vec::new();
-        let content = read(compose, &mut passed).unwrap();
+        let content = read(compose, &mut passed, &Stop::default()).unwrap();
         assert!(passed.len() >= 1024 && passed.len() % 512 == 0);
         content
     }
@@ -247,7 +252,7 @@ mod tests {
                 writer.entry(&Entry::plain("m0/./main", EntryKind::File, 0o644, 0))?;
                 writer.finish()
             };
-            read(compose, &mut std::io::sink()).unwrap().files
+            read(compose, &mut std::io::sink(), &Stop::default()).unwrap().files
         };
         let before = many(3_000, 0);
         assert_eq!(before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["main/", "modules/"]);

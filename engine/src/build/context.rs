@@ -190,8 +190,11 @@ pub fn unpack(store: &Store, stream: impl Read) -> Result<NewLayer> {
         takes_folder: true,
         takes_file: true,
     };
-    let plain = uncompress(stream).context(|| "the context")?;
-    extract(plain, &root, &extraction).context(|| "the context")?;
+    let plain = uncompress(stream, store.stop()).context(|| "the context")?;
+    let extracted = extract(plain, &root, &extraction);
+    // Whatever it says then.
+    store.stop().check()?;
+    extracted.context(|| "the context")?;
     Ok(unpacked)
 }
 

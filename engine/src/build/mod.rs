@@ -102,6 +102,7 @@ pub fn build(
     sink: &dyn Sink,
     cancellation: &Cancellation,
 ) -> std::result::Result<Option<Built>, Failure> {
+    let store = &store.until(cancellation.stop());
     let progress = Progress::new(sink);
     let git = Git { options, cancellation };
     let mut context = progress

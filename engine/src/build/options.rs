@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::address::{GitAddress, GitFolder};
@@ -14,6 +13,7 @@ use crate::container::{Options as ContainerOptions, kill_step};
 use crate::error::{Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
+use crate::stop::Stop;
 use crate::store::Store;
 
 /// Where the files of a build come from.
@@ -229,22 +229,27 @@ pub struct BuildOptions {
 /// By which a build is ended early.
 #[derive(Debug, Default)]
 pub struct Cancellation {
-    is_cancelled: AtomicBool,
+    stop: Stop,
     running: Mutex<Vec<String>>,
 }
 
 impl Cancellation {
     /// Ends what runs; nothing more is begun.
     pub fn cancel(&self, store: &Store) {
-        self.is_cancelled.store(true, Ordering::SeqCst);
+        self.stop.set();
         for id in self.running.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             kill_step(store, id);
         }
     }
 
+    /// By which reading and unpacking are ended: for the store that a build, and whatever it pulls, is given.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Whether it is to end.
     pub fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::SeqCst)
+        self.stop.is_set()
     }
 
     /// A container runs.

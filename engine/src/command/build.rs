@@ -120,7 +120,8 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let style = if arguments.is_set("quiet") { Style::Quiet } else { style };
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?.filter(|file| !file.is_empty()))?;
-    let store = global.store()?;
+    let cancellation = Cancellation::default();
+    let store = global.store()?.until(cancellation.stop());
     check_networks(&store, &options.run.network)?;
     prepare_files(arguments)?;
     let images = StoreImages {
@@ -136,7 +137,6 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut images = ShownImages { images, style, printer: &printer };
     let names = contexts.images(&store, platform.as_ref())?;
     let mut images = Replaced { provider: &mut images, names };
-    let cancellation = Cancellation::default();
     let built = until_interrupted(&mut || cancellation.cancel(&store), || {
         printer.while_shown(|| {
             build_image(&store, (context, &dockerfile), &options, &mut images, &printer, &cancellation)

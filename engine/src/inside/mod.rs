@@ -24,6 +24,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
 use crate::layer::{Change, Gathering, Laying, Unpacked};
 use crate::program::program;
+use crate::stop::Stop;
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-inside";
@@ -35,8 +36,9 @@ const READY: &str = "ready\n";
 ///
 /// # Errors
 /// As for [`unpack`](crate::layer::unpack); the ids cannot be mapped.
-pub fn unpack_layer(maps: &IdMaps, stream: &mut dyn Read, folder: &Path) -> Result<Unpacked> {
+pub fn unpack_layer(maps: &IdMaps, stream: &mut dyn Read, folder: &Path, stop: &Stop) -> Result<Unpacked> {
     let inside = Inside::start(Some(maps), &Task::Unpack { folder: folder.to_path_buf() })?;
+    let _program = stop.over_program(&inside.child)?;
     match inside.feed(&mut |input| Ok(std::io::copy(stream, input).map(drop)?))? {
         Answer::Unpacked { unpacked } => Ok(unpacked),
         _ => Err(other_question()),

@@ -23,6 +23,7 @@ use crate::layer::{
     Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, move_tree, pack,
     unpack, usage,
 };
+use crate::stop::Stop;
 
 /// What is to be done.
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,8 +151,10 @@ impl Task {
         let root = |place: &Place| root.map_or_else(|| place.make(), Ok);
         match self {
             Task::Unpack { folder } => {
+                // What has come already may be very much when it is uncompressed, and nobody waits for it any more.
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
                 let unpacking = Unpacking::new(Ownership::KeptInUserNamespace);
-                let unpacked = unpack(std::io::stdin().lock(), &folder, unpacking)?;
+                let unpacked = unpack(std::io::stdin().lock(), &folder, unpacking, &Stop::default())?;
                 Ok(Answer::Unpacked { unpacked })
             }
             Task::Delete { folder } => remove(&folder).map(|()| Answer::Done),
@@ -172,7 +175,7 @@ impl Task {
             }
             Task::Gather { place, gathering } => {
                 let mut out = std::io::BufWriter::with_capacity(1 << 17, std::io::stdout().lock());
-                gather(&root(&place)?, &gathering, &mut out)?;
+                gather(&root(&place)?, &gathering, &mut out, &Stop::default())?;
                 Ok(Answer::Done)
             }
             Task::Lay { place, laying } => {

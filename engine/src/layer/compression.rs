@@ -9,6 +9,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::error::{Error, Result};
+use crate::stop::{Stop, Stoppable};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -40,10 +41,15 @@ impl Compression {
         }
     }
 
-    fn read<'a>(self, stream: impl BufRead + 'a) -> Box<dyn Read + 'a> {
+    fn read<'a>(self, stream: impl BufRead + 'a, stop: &Stop) -> Box<dyn Read + 'a> {
         match self {
             Compression::Gzip => Box::new(Gzip(MultiGzDecoder::new(stream))),
-            Compression::Zstd => Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }),
+            Compression::Zstd => Box::new(Frames {
+                stream,
+                decoder: FrameDecoder::new(),
+                is_within: false,
+                stop: stop.clone(),
+            }),
             Compression::Xz => Box::new(xz(stream)),
             Compression::Bzip2 => Box::new(bzip2(stream)),
         }
@@ -59,10 +65,12 @@ fn bzip2<R: BufRead>(stream: R) -> Named<MultiBzDecoder<R>> {
 }
 
 /// A stream with its first bytes before it.
-type Begun<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+type Begun<R> = BufReader<Chain<Cursor<Vec<u8>>, Stoppable<R>>>;
 
 /// Looks how a stream is compressed. However few bytes come at first, as many are waited for as tell.
-fn begin<R: Read>(mut stream: R) -> Result<(Option<Compression>, Begun<R>)> {
+fn begin<R: Read>(stream: R, stop: &Stop) -> Result<(Option<Compression>, Begun<R>)> {
+    // Much that comes may be nothing uncompressed, and little very much: both ends are watched.
+    let mut stream = stop.over(stream);
     let mut beginning = Vec::with_capacity(XZ.len());
     (&mut stream).take(XZ.len() as u64).read_to_end(&mut beginning).map_err(Error::from)?;
     let compression = Compression::of(&beginning);
@@ -78,10 +86,10 @@ pub fn is_compressed(beginning: &[u8]) -> bool {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let (compression, stream) = begin(stream)?;
+pub fn uncompress<'a>(stream: impl Read + 'a, stop: &Stop) -> Result<Box<dyn Read + 'a>> {
+    let (compression, stream) = begin(stream, stop)?;
     Ok(match compression {
-        Some(compression) => compression.read(stream),
+        Some(compression) => Box::new(stop.over(compression.read(stream, stop))),
         None => Box::new(stream),
     })
 }
@@ -90,11 +98,14 @@ pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn uncompress_foreign<'a>(stream: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
-    let (compression, stream) = begin(stream)?;
+pub fn uncompress_foreign<'a>(
+    stream: impl Read + Send + 'a,
+    stop: &Stop,
+) -> Result<Box<dyn Read + Send + 'a>> {
+    let (compression, stream) = begin(stream, stop)?;
     Ok(match compression {
-        Some(Compression::Xz) => Box::new(xz(stream)),
-        Some(Compression::Bzip2) => Box::new(bzip2(stream)),
+        Some(Compression::Xz) => Box::new(stop.over(xz(stream))),
+        Some(Compression::Bzip2) => Box::new(stop.over(bzip2(stream))),
         Some(Compression::Gzip | Compression::Zstd) | None => Box::new(stream),
     })
 }
@@ -103,8 +114,8 @@ pub fn uncompress_foreign<'a>(stream: impl Read + Send + 'a) -> Result<Box<dyn R
 ///
 /// # Errors
 /// It cannot be read, or no image may have it compressed so.
-pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let (compression, stream) = begin(stream)?;
+pub fn uncompress_layer<'a>(stream: impl Read + 'a, stop: &Stop) -> Result<Box<dyn Read + 'a>> {
+    let (compression, stream) = begin(stream, stop)?;
     let refused = |name: &str| {
         Err(Error::invalid(format!(
             "it is compressed with {name}: layers have gzip, zstd or neither: {name} -d makes a tar of it"
@@ -113,7 +124,7 @@ pub fn uncompress_layer<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>
     match compression {
         Some(Compression::Xz) => refused("xz"),
         Some(Compression::Bzip2) => refused("bzip2"),
-        Some(compression) => Ok(compression.read(stream)),
+        Some(compression) => Ok(Box::new(stop.over(compression.read(stream, stop)))),
         None => Ok(Box::new(stream)),
     }
 }
@@ -171,6 +182,8 @@ struct Frames<R: BufRead> {
     stream: R,
     decoder: FrameDecoder,
     is_within: bool,
+    /// Nothing comes out before a whole window is there, which may have 100 MB.
+    stop: Stop,
 }
 
 impl<R: BufRead> Frames<R> {
@@ -210,6 +223,7 @@ impl<R: BufRead> Read for Frames<R> {
                 self.is_within = true;
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                self.stop.check().map_err(std::io::Error::other)?;
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder.decode_blocks(&mut self.stream, one).map_err(wrong)?;
             }
@@ -246,7 +260,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> String {
         let mut text = String::new();
-        uncompress(bytes).unwrap().read_to_string(&mut text).unwrap();
+        uncompress(bytes, &Stop::default()).unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
@@ -287,13 +301,16 @@ mod tests {
         gzip.read_to_end(&mut compressed).unwrap();
         for stream in [&compressed, &STANDARD.decode(TEXT_XZ).unwrap(), &b"some text".to_vec()] {
             let mut text = String::new();
-            uncompress(Slow(stream)).unwrap().read_to_string(&mut text).unwrap();
+            uncompress(Slow(stream), &Stop::default()).unwrap().read_to_string(&mut text).unwrap();
             assert_eq!(text, "some text");
             let mut kept = Vec::new();
-            uncompress_foreign(Slow(stream)).unwrap().read_to_end(&mut kept).unwrap();
+            uncompress_foreign(Slow(stream), &Stop::default()).unwrap().read_to_end(&mut kept).unwrap();
             assert_eq!(kept, if *stream == compressed { &compressed[..] } else { b"some text" });
         }
-        let cut = uncompress(&compressed[..12]).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        let cut = uncompress(&compressed[..12], &Stop::default())
+            .unwrap()
+            .read_to_end(&mut Vec::new())
+            .unwrap_err();
         assert_eq!(cut.to_string(), "gzip: it is cut, its end is missing");
     }
 
@@ -301,7 +318,9 @@ mod tests {
     fn xz_is_checked_and_bounded() {
         let xz = STANDARD.decode(TEXT_XZ).unwrap();
         assert_eq!((read(&xz), read(&xz.repeat(2))), ("some text".into(), "some textsome text".into()));
-        let error = |bytes: &[u8]| uncompress(bytes).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        let error = |bytes: &[u8]| {
+            uncompress(bytes, &Stop::default()).unwrap().read_to_end(&mut Vec::new()).unwrap_err()
+        };
         for length in XZ.len()..xz.len() {
             assert_eq!(error(&xz[..length]).kind(), ErrorKind::UnexpectedEof, "{length}");
         }
@@ -313,7 +332,7 @@ mod tests {
             assert!(is_cut || error.to_string().starts_with("xz: "), "{bit}: {error}");
         }
         assert_eq!(error(&xz[..20]).to_string(), "xz: it is cut, its end is missing");
-        let refused = uncompress_layer(&xz[..]).err().unwrap().to_string();
+        let refused = uncompress_layer(&xz[..], &Stop::default()).err().unwrap().to_string();
         assert_eq!(
             refused,
             "it is compressed with xz: layers have gzip, zstd or neither: xz -d makes a tar of it"
@@ -332,7 +351,7 @@ mod tests {
         assert_eq!(read(&lines), wanted);
         let whole = |bytes: &[u8]| {
             let mut all = Vec::new();
-            uncompress(bytes).unwrap().read_to_end(&mut all).map(|_| all)
+            uncompress(bytes, &Stop::default()).unwrap().read_to_end(&mut all).map(|_| all)
         };
         for length in BZIP2.len() + 1..text.len() {
             assert_eq!(whole(&text[..length]).unwrap_err().kind(), ErrorKind::UnexpectedEof, "{length}");

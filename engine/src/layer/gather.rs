@@ -18,6 +18,7 @@ use super::tree::clean;
 use super::tree::normalise;
 use crate::error::{Error, Result};
 use crate::order;
+use crate::stop::Stop;
 
 /// What is gathered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +45,9 @@ pub struct Gathering {
 ///
 /// # Errors
 /// A source is not there, or cannot be read.
-pub fn gather(root: &OwnedFd, gathering: &Gathering, out: &mut dyn Write) -> Result<()> {
+pub fn gather(root: &OwnedFd, gathering: &Gathering, out: &mut dyn Write, stop: &Stop) -> Result<()> {
     let mut writer = Writer::new(out);
-    gather_into(root, gathering, 0, &mut writer)?;
+    gather_into(root, gathering, 0, &mut writer, stop)?;
     writer.finish()
 }
 
@@ -59,10 +60,11 @@ pub fn gather_into(
     gathering: &Gathering,
     first: usize,
     out: &mut Writer<&mut dyn Write>,
+    stop: &Stop,
 ) -> Result<usize> {
     let ignored = Patterns::new(&gathering.ignored);
     let excluded = Patterns::new(&gathering.excluded);
-    let mut gatherer = Gatherer { root, gathering, ignored, excluded, number: first, out };
+    let mut gatherer = Gatherer { root, gathering, ignored, excluded, number: first, out, stop };
     for source in &gathering.sources {
         gatherer.source(source).map_err(|error| match error.kind() {
             crate::Kind::Closed => error,
@@ -79,6 +81,7 @@ struct Gatherer<'a, 'w> {
     excluded: Patterns,
     number: usize,
     out: &'a mut Writer<&'w mut dyn Write>,
+    stop: &'a Stop,
 }
 
 impl Gatherer<'_, '_> {
@@ -211,7 +214,7 @@ impl Gatherer<'_, '_> {
     /// The entries of an archive; false if it is none.
     fn add_archive(&mut self, number: usize, found: &OwnedFd) -> Result<bool> {
         let file = std::fs::File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-        let mut archive = Archive::new(uncompress(file)?);
+        let mut archive = Archive::new(uncompress(file, self.stop)?);
         let mut next = match archive.next_entry() {
             Ok(Some(entry)) => Some(entry),
             // A file that only looks like one is a file.

@@ -17,6 +17,7 @@ use super::whiteout::{Marks, Whiteout, hide, parse};
 use crate::digest::Hashing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::DiffId;
+use crate::stop::Stop;
 use crate::thread::spawn;
 
 /// Whose the files are to be.
@@ -66,19 +67,24 @@ pub struct Unpacked {
 /// # Errors
 /// It is no tar, has an entry that no layer can have, or the disk did not take it; the error names the entry. The caller throws the
 /// folder away then.
-pub fn unpack(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
-    unpack_tar(super::compression::uncompress_layer(stream)?, folder, unpacking)
+pub fn unpack(stream: impl Read, folder: &Path, unpacking: Unpacking, stop: &Stop) -> Result<Unpacked> {
+    unpack_tar(super::compression::uncompress_layer(stream, stop)?, folder, unpacking)
 }
 
 /// The same, inflated by one thread and unpacked by another.
 ///
 /// # Errors
 /// As for [`unpack`].
-pub fn unpack_aside(stream: impl Read + Send, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
+pub fn unpack_aside(
+    stream: impl Read + Send,
+    folder: &Path,
+    unpacking: Unpacking,
+    stop: &Stop,
+) -> Result<Unpacked> {
     let (mut feed, drain) = super::pipe();
     std::thread::scope(|scope| {
         let inflate = move || -> Result<()> {
-            let mut stream = super::compression::uncompress_layer(stream)?;
+            let mut stream = super::compression::uncompress_layer(stream, stop)?;
             let mut buffer = vec![0; BUFFER];
             loop {
                 match stream.read(&mut buffer)? {

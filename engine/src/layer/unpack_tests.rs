@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::tar::tests::Builder;
 use super::{Ownership, Unpacked, Unpacking, unpack};
 use crate::digest::Digest;
+use crate::stop::Stop;
 
 /// A folder for the layer, beside one that must stay as it is.
 struct Room(PathBuf);
@@ -25,7 +26,7 @@ impl Room {
     }
 
     fn unpack(&self, tar: &[u8]) -> crate::Result<Unpacked> {
-        unpack(tar, &self.layer(), Unpacking::new(ownership()))
+        unpack(tar, &self.layer(), Unpacking::new(ownership()), &Stop::default())
     }
 
     fn refused(&self, tar: Builder) -> String {
@@ -267,7 +268,7 @@ fn bombs_are_refused() {
     let tar = Builder::default().file("a", &[0; 4096]).file("b", b"").end();
     let bounded = |bytes_max, entries_max| {
         let unpacking = Unpacking { bytes_max, entries_max, ..Unpacking::new(ownership()) };
-        unpack(&tar[..], &room.layer(), unpacking).map_err(|error| error.to_string())
+        unpack(&tar[..], &room.layer(), unpacking, &Stop::default()).map_err(|error| error.to_string())
     };
     assert_eq!(bounded(4096, 9).unwrap_err(), "the layer has more than 4096 bytes, uncompressed");
     assert_eq!(bounded(1 << 20, 1).unwrap_err(), "the layer has more than 1 entries");
@@ -299,7 +300,7 @@ fn the_memory_for_folders_is_bounded() {
     let room = Room::new("folders");
     let bounded = |tar: Builder| {
         let unpacking = Unpacking { memory_max: 5 << 10, ..Unpacking::new(ownership()) };
-        unpack(&tar.end()[..], &room.layer(), unpacking).map_err(|error| error.to_string())
+        unpack(&tar.end()[..], &room.layer(), unpacking, &Stop::default()).map_err(|error| error.to_string())
     };
     let many = |count: usize, name: &dyn Fn(usize) -> String| {
         (0..count).fold(Builder::default(), |tar, number| {

@@ -54,7 +54,7 @@ pub enum Content<'a> {
     /// Bytes that nobody else may get: a redirect to another origin is an error.
     Secret(&'a [u8]),
     /// A file from its beginning on, and a look at each piece of it.
-    File(&'a File, &'a (dyn Fn(u64) + Sync)),
+    File(&'a File, &'a (dyn Fn(u64) -> Result<()> + Sync)),
 }
 
 impl<'a> Request<'a> {
@@ -241,13 +241,13 @@ impl Http {
 /// A file that says how much of it has been read.
 struct Watched<'a> {
     file: &'a File,
-    look: &'a (dyn Fn(u64) + Sync),
+    look: &'a (dyn Fn(u64) -> Result<()> + Sync),
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let length = self.file.read(buffer)?;
-        (self.look)(length as u64);
+        (self.look)(length as u64).map_err(std::io::Error::other)?;
         Ok(length)
     }
 }

@@ -45,7 +45,7 @@ impl Registry {
         digest: &Digest,
         file: &File,
         from: Option<&str>,
-        look: &(dyn Fn(u64) + Sync),
+        look: &(dyn Fn(u64) -> Result<()> + Sync),
     ) -> Result<Uploaded> {
         debug_assert_eq!(self.purpose, Purpose::Push);
         if self.has_blob(digest)? {

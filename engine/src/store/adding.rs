@@ -50,12 +50,15 @@ impl Store {
     pub fn unpack(&self, stream: &mut (dyn Read + Send), expected: Option<&DiffId>) -> Result<UnpackedLayer> {
         let new = self.layers().begin()?;
         let unpacked = match self.maps() {
-            None => unpack_aside(stream, &new.path(), Unpacking::new(Ownership::Kept))?,
+            None => unpack_aside(stream, &new.path(), Unpacking::new(Ownership::Kept), self.stop()),
             Some(maps) if maps.is_squashed() => {
-                unpack(stream, &new.path(), Unpacking::new(Ownership::Squashed))?
+                unpack(stream, &new.path(), Unpacking::new(Ownership::Squashed), self.stop())
             }
-            Some(maps) => inside::unpack_layer(maps, stream, &new.path())?,
+            Some(maps) => inside::unpack_layer(maps, stream, &new.path(), self.stop()),
         };
+        // Whatever it says then.
+        self.stop().check()?;
+        let unpacked = unpacked?;
         if let Some(expected) = expected.filter(|expected| **expected != unpacked.diff_id) {
             let found = unpacked.diff_id;
             return Err(Error::corrupt(format!("layer {expected}: what came has the digest {found}")));

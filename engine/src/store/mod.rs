@@ -60,6 +60,7 @@ pub use whole::{read_whole, write_whole, write_without_sync};
 use crate::error::{Context, Error, Result};
 use crate::folder;
 use crate::ids::IdMaps;
+use crate::stop::Stop;
 
 /// Names of what is being made, and of what is being removed.
 const PARTIAL: &str = ".partial-";
@@ -94,6 +95,7 @@ const FOLDERS: [&str; 12] = [
 pub struct Store {
     place: Place,
     maps: Option<IdMaps>,
+    stop: Stop,
 }
 
 impl Store {
@@ -122,7 +124,17 @@ impl Store {
             }
             mountpoints::make(&place.data)?;
         }
-        Ok(Store { place, maps: IdMaps::of_caller() })
+        Ok(Store { place, maps: IdMaps::of_caller(), stop: Stop::default() })
+    }
+
+    /// The same for work that `stop` ends.
+    pub fn until(&self, stop: &Stop) -> Store {
+        Store { stop: stop.clone(), ..self.clone() }
+    }
+
+    /// By which what is read and unpacked here is ended.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Where it lies.

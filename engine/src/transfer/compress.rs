@@ -54,6 +54,6 @@ fn compress_blob(store: &Store, batch: &BlobBatch, layer: &Descriptor) -> Result
     let named = || format!("compress the layer {}", layer.digest);
     let mut plain = store.blobs().open(&layer.digest)?;
     let mut encoder = GzEncoder::new(batch.begin()?, Compression::default());
-    std::io::copy(&mut plain, &mut encoder).context(named)?;
+    std::io::copy(&mut store.stop().over(&mut plain), &mut encoder).context(named)?;
     encoder.flush().and_then(|()| encoder.finish()).context(named).map(|blob| blob.complete())
 }

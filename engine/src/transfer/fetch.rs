@@ -259,6 +259,8 @@ impl Job<'_> {
             true => Err(Error::corrupt("more is here than there can be")),
             false => self.receive(&mut partial, blob, begun, &mut feed),
         });
+        // What is here by then is to go on from.
+        self.store.stop().check()?;
         match moved.and_then(|()| partial.is_right()) {
             Ok(()) => {
                 let checked = partial.check()?;
@@ -293,6 +295,7 @@ impl Job<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::new(Kind::Host, "another layer could not be fetched"));
             }
+            self.store.stop().check()?;
             self.observer.note(&blob.digest, Step::Moving { done, total: blob.size });
             match reader.read(&mut buffer)? {
                 0 => return Ok(()),

@@ -45,7 +45,7 @@ pub fn push(
     let source = mount_source(store, record, reference)?;
     upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
     let config = store.blobs().open(&document.config.digest)?;
-    registry.upload(&document.config.digest, &config, source.as_deref(), &|_| {}).context(named)?;
+    registry.upload(&document.config.digest, &config, source.as_deref(), &|_| Ok(())).context(named)?;
     let media_type = document.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
     let digest = registry.put_manifest(tag, media_type, text).context(named)?;
     note(store, record, digest)?;
@@ -93,7 +93,9 @@ fn upload_layers(
     let outcome = Mutex::new(Ok(()));
     let work = || {
         while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = upload_layer(store, registry, layer, source, observer) {
+            let uploaded = upload_layer(store, registry, layer, source, observer);
+            // What it says of an end is not the reason.
+            if let Err(error) = store.stop().check().and(uploaded) {
                 next.store(layers.len(), Ordering::Relaxed);
                 let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
                 if outcome.is_ok() {
@@ -136,6 +138,7 @@ fn upload_layer(
     let look = |length: u64| {
         let done = done.fetch_add(length, Ordering::Relaxed) + length;
         observer.note(digest, Step::Moving { done: done.min(*size), total: *size });
+        store.stop().check()
     };
     let step = match registry.upload(digest, &file, source, &look)? {
         Uploaded::Already => Step::Present,

@@ -4,6 +4,7 @@ mod api;
 mod api_harm;
 mod api_limits;
 mod attached;
+mod bombs;
 mod boxd;
 mod broken;
 mod build;

@@ -35,7 +35,7 @@ use crate::registry::{Access, Credentials, Verification};
 const CACHE: &str = "cache.manifest";
 
 /// How often it is looked whether the client is still there.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Builds, and says what has come of it.
 ///
@@ -129,7 +129,7 @@ impl<'d> Work<'d> {
     }
 
     fn run(mut self, cancellation: &Cancellation) -> Result<SolveResponse, Status> {
-        let store = &self.builds.store;
+        let store = &self.builds.store.until(cancellation.stop());
         for warning in std::mem::take(&mut self.wish.warnings) {
             self.teller.note(Event::Warning(warning));
         }

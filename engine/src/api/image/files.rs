@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
+use crate::api::presence::while_there;
 use crate::archive::{load as load_tar, save as save_tar};
 use crate::container::{CommitOptions, commit as commit_container};
 use crate::image::Platform;
+use crate::stop::Stop;
 use crate::store::ImageRecord;
 
 /// A tar of several images.
@@ -41,8 +43,11 @@ pub fn load(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let wrong = |text: &str| Fault::invalid(format!("\"{text}\" is an invalid OS or architecture"));
     let platform = exchange.head.query.text("platform");
     let platform = platform.map(|text| Platform::parse(text).ok_or_else(|| wrong(text))).transpose()?;
-    let mut body = exchange.body();
-    let records = load_tar(&daemon.store, &mut body, platform.as_ref())?;
+    let stop = Stop::default();
+    let store = daemon.store.until(&stop);
+    let connection = exchange.connection();
+    let load = || load_tar(&store, &mut exchange.body(), platform.as_ref());
+    let records = while_there(connection, || stop.set(), load)??;
     let mut stream = exchange.stream("application/json")?;
     for record in records {
         let line = match record.reference() {

@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 
 use crate::api::exchange::{Exchange, Reply, Stream};
 use crate::api::fault::{Fault, Outcome};
+use crate::api::presence::while_there;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::reference::Reference;
+use crate::stop::Stop;
+use crate::store::Store;
 use crate::transfer::{Observer, Step};
 
 /// How often a layer that moves is told of.
@@ -94,7 +97,7 @@ fn bar(done: u64, total: u64) -> String {
     format!("[{}{head}{}] {}/{}", "=".repeat(filled), " ".repeat(rest), human_size(done), human_size(total))
 }
 
-/// Does a transfer, and tells the client of it meanwhile; `first` and what `last` makes of the result stand around that. What goes
+/// Does a transfer, and tells the client of it meanwhile, without whom it ends; `first` and what `last` makes of the result stand around that. What goes
 /// wrong before anything has come is an answer of its own.
 ///
 /// # Errors
@@ -103,22 +106,29 @@ pub fn tell<T: Send>(
     exchange: &mut Exchange<'_>,
     words: Words,
     first: Option<Value>,
-    act: impl FnOnce(&dyn Observer) -> Result<T> + Send,
+    store: &Store,
+    act: impl FnOnce(&Store, &dyn Observer) -> Result<T> + Send,
     last: impl FnOnce(&T) -> Vec<Value>,
     fault: impl FnOnce(crate::Error) -> Fault,
 ) -> Outcome<Reply> {
     let (sender, receiver) = channel();
     let teller = Teller { words, sender, told: Mutex::default() };
+    let stop = Stop::default();
+    let store = store.until(&stop);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(1 << 20).spawn_scoped(scope, move || {
-            let done = act(&teller);
+            let done = act(&store, &teller);
             drop(teller);
             done
         })?;
         let mut stream = None;
-        let written = write(exchange, &receiver, &mut stream, first.as_ref());
+        let written = while_there(
+            exchange.connection(),
+            || stop.set(),
+            || write(exchange, &receiver, &mut stream, first.as_ref()),
+        );
         let done = thread.join().map_err(|_| Fault::new(500, "the transfer has ended without a word"))?;
-        written?;
+        written??;
         let documents = match (done, &stream) {
             (Err(error), None) => return Err(fault(error)),
             (Err(error), Some(_)) => {
@@ -139,7 +149,7 @@ pub fn tell<T: Send>(
     })
 }
 
-/// Writes what is told. A client that has gone is not written to, and the transfer goes on.
+/// Writes what is told. A client that has gone is not written to.
 fn write<'c>(
     exchange: &mut Exchange<'c>,
     receiver: &Receiver<Value>,

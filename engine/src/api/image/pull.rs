@@ -7,11 +7,13 @@ use super::progress::{Words, pulling, tell};
 use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
+use crate::api::presence::while_there;
 use crate::archive::{Imported, import as import_tar};
 use crate::container::change_execution;
 use crate::error::Kind;
 use crate::image::{Execution, Platform};
 use crate::reference::{Reference, Repository};
+use crate::stop::Stop;
 use crate::transfer::{Pulled, pull as pull_image, pull_all as pull_images};
 
 /// Pulls an image, or imports one.
@@ -51,7 +53,8 @@ fn pull(
         exchange,
         Words::Pull,
         Some(pulling(reference)),
-        |observer| pull_image(store, reference, platform, &access, observer),
+        store,
+        |store, observer| pull_image(store, reference, platform, &access, observer),
         |Pulled { digest, was_there, .. }| {
             vec![json!({"status": format!("Digest: {digest}")}), json!({"status": status(*was_there, &name)})]
         },
@@ -75,7 +78,8 @@ fn pull_all(
         exchange,
         Words::Pull,
         None,
-        |observer| pull_images(store, repository, platform, &access, observer),
+        store,
+        |store, observer| pull_images(store, repository, platform, &access, observer),
         |pulled| {
             let digests =
                 pulled.iter().map(|Pulled { digest, .. }| json!({"status": format!("Digest: {digest}")}));
@@ -108,7 +112,10 @@ fn import(daemon: &Daemon, exchange: &mut Exchange<'_>, platform: Option<Platfor
         execution,
         expected: None,
     };
-    let record = import_tar(&daemon.store, exchange.body(), imported)?;
+    let stop = Stop::default();
+    let store = daemon.store.until(&stop);
+    let record =
+        while_there(exchange.connection(), || stop.set(), || import_tar(&store, exchange.body(), imported))??;
     let mut stream = exchange.stream("application/json")?;
     stream.document(&json!({"status": record.id}))?;
     exchange.end(stream)

@@ -55,7 +55,8 @@ pub fn push(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         exchange,
         Words::Push,
         Some(first),
-        |observer| {
+        store,
+        |store, observer| {
             let mut pushed = Vec::new();
             for (reference, record) in &records {
                 let (digest, length) = push_image(store, record, reference, &access, observer)?;

@@ -72,7 +72,7 @@ impl Shelf for RegistryShelf {
     }
 
     fn put(&self, blob: &Descriptor, file: &File) -> Result<()> {
-        self.registry()?.upload(&blob.digest, file, None, &|_| {}).map(drop).context(|| self.name())
+        self.registry()?.upload(&blob.digest, file, None, &|_| Ok(())).map(drop).context(|| self.name())
     }
 
     fn finish(&self, _: &Descriptor, text: &[u8]) -> Result<()> {

@@ -69,7 +69,8 @@ impl Work<'_> {
                 CopySource::Path(_) | CopySource::File { .. } => {}
             }
         }
-        prepared.content = read(|out| self.compose(step, &prepared, out), &mut std::io::sink())?;
+        prepared.content =
+            read(|out| self.compose(step, &prepared, out), &mut std::io::sink(), self.store.stop())?;
         Ok(prepared)
     }
 
@@ -113,7 +114,7 @@ impl Work<'_> {
         let below = if step.link { Chain::default() } else { chain.clone() };
         self.lay_down(&below, &laying, layer, &mut |out| {
             // What goes into the layer is what the key says.
-            let content = read(|out| self.compose(step, &prepared, out), out)?;
+            let content = read(|out| self.compose(step, &prepared, out), out, self.store.stop())?;
             match content.digest == prepared.content.digest {
                 true => Ok(()),
                 false => Err(Error::conflict("the files have changed while they were copied")),
@@ -147,7 +148,10 @@ impl Work<'_> {
         }
         let (upper, work) = (layer.path(), layer.beside(WORK));
         let place = Place::Overlay { lower, upper, work, volatile: true, binds: Vec::new() };
-        lay(self.store.maps(), &place, laying, fill)?;
+        let laid = lay(self.store.maps(), &place, laying, fill);
+        // Of what was cut then the end is missing, which is not the reason.
+        self.store.stop().check()?;
+        laid?;
         layer.discard_beside(EMPTY)?;
         layer.discard_beside(WORK)
     }
@@ -192,14 +196,20 @@ impl Work<'_> {
                         &gathering(vec![path.clone()], ignored, unpacks),
                         number,
                         &mut out,
+                        self.store.stop(),
                     )?;
                 }
                 CopySource::Url(_) | CopySource::Git(_) => {
                     let Some(Downloaded { name, folder }) = downloads.next() else { continue };
                     let folder = open(&folder.path())?;
                     let unpacks = step.unpacking == Archives::All && matches!(source, CopySource::Url(_));
-                    number =
-                        gather_into(&folder, &gathering(vec![name.clone()], &[], unpacks), number, &mut out)?;
+                    number = gather_into(
+                        &folder,
+                        &gathering(vec![name.clone()], &[], unpacks),
+                        number,
+                        &mut out,
+                        self.store.stop(),
+                    )?;
                 }
                 CopySource::File { name, content } => {
                     let (uid, gid) = owner.unwrap_or((0, 0));
@@ -242,7 +252,7 @@ impl Work<'_> {
         let path = folder.path().join(&name);
         let mut body = Hashing::new(body);
         let mut file = std::fs::File::create(&path).context(|| url.to_string())?;
-        std::io::copy(&mut body, &mut file).context(|| url.to_string())?;
+        std::io::copy(&mut self.store.stop().over(&mut body), &mut file).context(|| url.to_string())?;
         let found = body.hasher().digest();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(Error::corrupt(format!(

@@ -37,7 +37,7 @@ impl Work<'_> {
         let MountKind::Bind { source, .. } = &mount.kind else { return Ok(None) };
         let Some(origin) = &mount.from else { return Ok(None) };
         let gathered = self.gathered(origin, source)?;
-        read(|out| gathered.write(self.store, out), &mut std::io::sink()).map(Some)
+        read(|out| gathered.write(self.store, out), &mut std::io::sink(), self.store.stop()).map(Some)
     }
 
     fn gathered(&self, origin: &Origin, source: &str) -> Result<Gathered<'_>> {
@@ -299,7 +299,7 @@ struct Gathered<'w> {
 impl Gathered<'_> {
     fn write(&self, store: &Store, out: &mut dyn std::io::Write) -> Result<()> {
         match &self.place {
-            None => gather(self.root, &self.gathering, out),
+            None => gather(self.root, &self.gathering, out, store.stop()),
             Some(place) => {
                 let mut stream = TarStream::of_gathered(store.maps(), place, &self.gathering)?;
                 let copied = std::io::copy(&mut stream, out).map(drop).map_err(Error::from);

@@ -97,7 +97,8 @@ impl Work<'_> {
             }
             None => {
                 let nobody = self.gather_copy(copy, None).ok()?;
-                let content = read(|out| self.compose(copy, &nobody, out), &mut std::io::sink());
+                let content =
+                    read(|out| self.compose(copy, &nobody, out), &mut std::io::sink(), self.store.stop());
                 key.add(content.ok()?.digest.hex());
             }
         }

@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ChainId, DiffId};
 use crate::inside::{self, OwnLayer, TarStream};
 use crate::layer::{Boundary, Content as PackContent, pack};
-use crate::store::{NewLayer, StepRecord};
+use crate::store::{NewLayer, StepRecord, Store};
 use crate::time::Moment;
 
 /// The digest of a tar without entries: of a layer that changes nothing.
@@ -265,11 +265,11 @@ impl Work<'_> {
         let files = layer.path();
         if !circumstances.is_of_target {
             let mut hasher = Hasher::default();
-            pack_layer(self.store.maps(), &files, &mut Measure(&mut hasher))?;
+            pack_layer(self.store, &files, &mut Measure(&mut hasher))?;
             return Ok(hasher.digest().into());
         }
         let mut blob = self.blobs.begin()?;
-        pack_layer(self.store.maps(), &files, &mut blob)?;
+        pack_layer(self.store, &files, &mut blob)?;
         let blob = blob.complete();
         let diff_id: DiffId = blob.digest().into();
         if !is_nothing(&diff_id) {
@@ -283,11 +283,13 @@ impl Work<'_> {
 ///
 /// # Errors
 /// Something cannot be packed.
-pub fn pack_layer(
-    maps: Option<&crate::ids::IdMaps>,
-    files: &std::path::Path,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn pack_layer(store: &Store, files: &std::path::Path, out: &mut dyn Write) -> Result<()> {
+    let packed = pack_files(store.maps(), files, &mut store.stop().over(out));
+    // Whatever it says then.
+    store.stop().check().and(packed)
+}
+
+fn pack_files(maps: Option<&crate::ids::IdMaps>, files: &std::path::Path, out: &mut dyn Write) -> Result<()> {
     if maps.is_some() {
         let (upper, lower, mounted) = (files.to_path_buf(), Vec::new(), Vec::new());
         let mut stream = TarStream::of_layer(maps, OwnLayer { upper, lower, mounted })?;

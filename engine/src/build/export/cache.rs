@@ -211,12 +211,14 @@ fn put_layer(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, layer: &EntryL
     let mut encoder = GzEncoder::new(batch.begin()?, Compression::default());
     let named = || format!("layer {}", layer.chain);
     match plain(store, &layer.diff_id) {
-        Some(mut file) => drop(std::io::copy(&mut file, &mut encoder).context(named)?),
+        Some(file) => {
+            std::io::copy(&mut store.stop().over(file), &mut encoder).context(named)?;
+        }
         // Those of stages that were left behind are no blobs.
         None => {
             let path: PathBuf = store.layers().path(&layer.chain);
             let mut hashing = crate::digest::Hashing::new(&mut encoder);
-            pack_layer(store.maps(), &path, &mut hashing).context(named)?;
+            pack_layer(store, &path, &mut hashing).context(named)?;
             if hashing.hasher().digest() != *layer.diff_id.digest() {
                 return Err(Error::corrupt(format!(
                     "{}: its files are not those that it was made of: box builder prune, and build again",
@@ -240,7 +242,7 @@ fn put_copy(store: &Store, batch: &BlobBatch, shelf: &dyn Shelf, source: &FoundL
     }
     let mut copy = batch.begin()?;
     match store.blobs().open(&blob.digest) {
-        Ok(mut file) => std::io::copy(&mut file, &mut copy).context(named)?,
+        Ok(mut file) => std::io::copy(&mut store.stop().over(&mut file), &mut copy).context(named)?,
         Err(_) => std::io::copy(&mut source.open(blob)?.take(blob.size.saturating_add(1)), &mut copy)
             .context(named)?,
     };

@@ -148,7 +148,7 @@ fn own_layers(
             None => {
                 let mut blob = blobs.begin()?;
                 let named = || format!("layer {layer}");
-                let packed = pack_layer(store.maps(), &store.layers().path(layer), &mut blob);
+                let packed = pack_layer(store, &store.layers().path(layer), &mut blob);
                 packed.and_then(|()| Ok(blob.flush()?)).context(named)?;
                 let blob = blob.complete();
                 if blob.digest() != digest {

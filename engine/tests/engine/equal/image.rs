@@ -8,6 +8,7 @@ use std::path::Path;
 use pillbox_engine::Digest;
 use pillbox_engine::image::Platform;
 use pillbox_engine::layer::tar::{Archive, Entry, EntryKind};
+use pillbox_engine::stop::Stop;
 use serde_json::{Value, json};
 
 /// What was made then is dated by the clock.
@@ -72,7 +73,7 @@ fn content(archive: &mut Archive<impl Read>, entry: &Entry) -> Vec<u8> {
 
 /// One line for each entry, in order of their paths; `base` for the layer with the root file system.
 fn listing(tar: &[u8]) -> Vec<String> {
-    let mut archive = Archive::new(pillbox_engine::layer::uncompress(tar).expect("a tar"));
+    let mut archive = Archive::new(pillbox_engine::layer::uncompress(tar, &Stop::default()).expect("a tar"));
     let mut lines = BTreeMap::new();
     let (mut links, mut names) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     while let Some(entry) = archive.next_entry().expect("entry") {
