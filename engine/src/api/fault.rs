@@ -43,9 +43,9 @@ impl Fault {
         Fault(Box::new(Inner { status, message, form: Form::Document }))
     }
 
-    /// The same, as a line.
-    pub fn as_line(mut self) -> Fault {
-        self.0.form = Form::Line;
+    /// The same, sent in another form.
+    pub fn with_form(mut self, form: Form) -> Fault {
+        self.0.form = form;
         self
     }
 

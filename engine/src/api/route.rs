@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::exchange::{API_VERSION, API_VERSION_MIN, Exchange, Reply};
-use super::fault::{Fault, Outcome};
+use super::fault::{Fault, Form, Outcome};
 use super::{build, container, disk, event, exec, image, metrics, network, swarm, system, volume};
 
 type Handler = fn(&Daemon, &mut Exchange<'_>) -> Outcome<Reply>;
@@ -156,7 +156,7 @@ fn check_version(text: &str) -> Outcome<()> {
         return Err(Fault::invalid(format!(
             "client version {text} is too old. Minimum supported API version is {API_VERSION_MIN}, please upgrade your client to a newer version"
         ))
-        .as_line());
+        .with_form(Form::Line));
     }
     match Some(version) > parse(API_VERSION) {
         true => Err(Fault::invalid(format!(

@@ -1,5 +1,6 @@
 //! gzip, zstd, xz and bzip2, told apart by their first bytes.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 
 use bzip2::bufread::MultiBzDecoder;
@@ -44,12 +45,12 @@ impl Compression {
     fn read<'a>(self, stream: impl BufRead + 'a, stop: &Stop) -> Box<dyn Read + 'a> {
         match self {
             Compression::Gzip => Box::new(Gzip(MultiGzDecoder::new(stream))),
-            Compression::Zstd => Box::new(Frames {
+            Compression::Zstd => Box::new(Plain(Frames {
                 stream,
                 decoder: FrameDecoder::new(),
                 is_within: false,
                 stop: stop.clone(),
-            }),
+            })),
             Compression::Xz => Box::new(xz(stream)),
             Compression::Bzip2 => Box::new(bzip2(stream)),
         }
@@ -65,14 +66,15 @@ fn bzip2<R: BufRead>(stream: R) -> Named<MultiBzDecoder<R>> {
 }
 
 /// A stream with its first bytes before it.
-type Begun<R> = BufReader<Chain<Cursor<Vec<u8>>, Stoppable<R>>>;
+type Begun<R> = BufReader<Chain<Cursor<Vec<u8>>, Source<Stoppable<R>>>>;
 
 /// Looks how a stream is compressed. However few bytes come at first, as many are waited for as tell.
 fn begin<R: Read>(stream: R, stop: &Stop) -> Result<(Option<Compression>, Begun<R>)> {
     // Much that comes may be nothing uncompressed, and little very much: both ends are watched.
-    let mut stream = stop.over(stream);
+    let mut stream = Source(stop.over(stream));
     let mut beginning = Vec::with_capacity(XZ.len());
-    (&mut stream).take(XZ.len() as u64).read_to_end(&mut beginning).map_err(Error::from)?;
+    let begun = (&mut stream).take(XZ.len() as u64).read_to_end(&mut beginning);
+    begun.map_err(|error| or_own(error, |error| error))?;
     let compression = Compression::of(&beginning);
     Ok((compression, BufReader::with_capacity(BUFFER, Cursor::new(beginning).chain(stream))))
 }
@@ -90,7 +92,7 @@ pub fn uncompress<'a>(stream: impl Read + 'a, stop: &Stop) -> Result<Box<dyn Rea
     let (compression, stream) = begin(stream, stop)?;
     Ok(match compression {
         Some(compression) => Box::new(stop.over(compression.read(stream, stop))),
-        None => Box::new(stream),
+        None => Box::new(Plain(stream)),
     })
 }
 
@@ -106,7 +108,7 @@ pub fn uncompress_foreign<'a>(
     Ok(match compression {
         Some(Compression::Xz) => Box::new(stop.over(xz(stream))),
         Some(Compression::Bzip2) => Box::new(stop.over(bzip2(stream))),
-        Some(Compression::Gzip | Compression::Zstd) | None => Box::new(stream),
+        Some(Compression::Gzip | Compression::Zstd) | None => Box::new(Plain(stream)),
     })
 }
 
@@ -125,7 +127,7 @@ pub fn uncompress_layer<'a>(stream: impl Read + 'a, stop: &Stop) -> Result<Box<d
         Some(Compression::Xz) => refused("xz"),
         Some(Compression::Bzip2) => refused("bzip2"),
         Some(compression) => Ok(Box::new(stop.over(compression.read(stream, stop)))),
-        None => Ok(Box::new(stream)),
+        None => Ok(Box::new(Plain(stream))),
     }
 }
 
@@ -137,24 +139,54 @@ struct Gzip<R>(MultiGzDecoder<R>);
 
 impl<R: BufRead> Read for Gzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => cut("gzip", error),
+        let gzip = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => cut("gzip"),
             _ => error,
-        })
+        };
+        self.0.read(buffer).map_err(|error| or_own(error, gzip))
     }
 }
 
-/// What the readers of gzip and bzip2 say of an end that comes too early.
-const CUT: [&str; 2] = ["incomplete deflate stream", "decompression not finished but EOF reached"];
+/// Where what is compressed comes from. Its errors are told from those of its readers by their type.
+struct Source<R>(R);
 
-/// The same in words, unless it is the stream's own error: one that breaks on its way has others.
-fn cut(name: &str, error: std::io::Error) -> std::io::Error {
-    match error.get_ref().is_none_or(|inner| CUT.contains(&inner.to_string().as_str())) {
-        true => {
-            std::io::Error::new(ErrorKind::UnexpectedEof, format!("{name}: it is cut, its end is missing"))
-        }
-        false => error,
+/// An error of a source.
+#[derive(Debug)]
+struct SourceError(std::io::Error);
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
+}
+
+impl std::error::Error for SourceError {}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer).map_err(|error| std::io::Error::new(error.kind(), SourceError(error)))
+    }
+}
+
+/// An error of the source as it was, or else in the words of `reader`.
+fn or_own(error: std::io::Error, reader: impl FnOnce(std::io::Error) -> std::io::Error) -> std::io::Error {
+    match error.downcast::<SourceError>() {
+        Ok(SourceError(own)) => own,
+        Err(error) => reader(error),
+    }
+}
+
+/// A stream with the errors of its source as they were.
+struct Plain<R>(R);
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer).map_err(|error| or_own(error, |error| error))
+    }
+}
+
+fn cut(name: &str) -> std::io::Error {
+    std::io::Error::new(ErrorKind::UnexpectedEof, format!("{name}: it is cut, its end is missing"))
 }
 
 /// A stream whose errors say what it is.
@@ -166,13 +198,14 @@ struct Named<R> {
 impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let Named { name, reader } = self;
-        reader.read(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => cut(name, error),
+        let named = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => cut(name),
             ErrorKind::OutOfMemory => std::io::Error::other(Error::invalid(format!(
                 "{name}: it needs more than {XZ_MEMORY_MAX} KB of memory to be read"
             ))),
             _ => std::io::Error::other(Error::corrupt(format!("{name}: {error}"))),
-        })
+        };
+        reader.read(buffer).map_err(|error| or_own(error, named))
     }
 }
 
@@ -262,6 +295,35 @@ mod tests {
         let mut text = String::new();
         uncompress(bytes, &Stop::default()).unwrap().read_to_string(&mut text).unwrap();
         text
+    }
+
+    /// A stream that breaks.
+    struct Breaking<'a>(&'a [u8]);
+
+    impl Read for Breaking<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(std::io::Error::new(ErrorKind::UnexpectedEof, "incomplete deflate stream")),
+                length => Ok(length),
+            }
+        }
+    }
+
+    /// Whatever its words are, also those of a reader.
+    #[test]
+    fn an_error_of_the_source_stays_as_it_is() {
+        let mut gzip = flate2::read::GzEncoder::new(&b"some text"[..], flate2::Compression::fast());
+        let mut compressed = Vec::new();
+        gzip.read_to_end(&mut compressed).unwrap();
+        let bzip2 = STANDARD.decode(TEXT_BZIP2).unwrap();
+        for bytes in [&compressed[..12], &bzip2[..30], b"no archive"] {
+            let stop = Stop::default();
+            let error = uncompress(Breaking(bytes), &stop).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(error.to_string(), "incomplete deflate stream");
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        }
+        let cut = uncompress(&compressed[..12], &Stop::default()).unwrap().read_to_end(&mut Vec::new());
+        assert_eq!(cut.unwrap_err().to_string(), "gzip: it is cut, its end is missing");
     }
 
     #[test]
