@@ -88,20 +88,21 @@ impl Gatherer<'_, '_> {
     fn source(&mut self, source: &str) -> Result<()> {
         // What stands before `/./` does not go along with --parents.
         let pivot = source.find("/./").filter(|_| self.gathering.parents);
-        let left = pivot.map_or(0, |at| clean(&source[..at]).len());
+        let before = pivot.map(|at| clean(&source[..at]));
+        let before = before.filter(|path| !path.is_empty()).map_or(0, |path| path.split('/').count());
         let path = clean(source).into_bytes();
         if !is_pattern(&path) {
             return match self.find(&path)? {
-                Some(found) => self.add(&path, left, &found),
+                Some(found) => self.add(&path, before, &found),
                 None if self.is_ignored(&path) => {
                     Err(Error::not_found("there is such a file, but .dockerignore leaves it out"))
                 }
                 None => Err(Error::not_found("there is no such file")),
             };
         }
-        for path in self.matches(&path)? {
+        for path in self.matches(&path, before)? {
             match self.find(&path)? {
-                Some(found) => self.add(&path, left, &found)?,
+                Some(found) => self.add(&path, before, &found)?,
                 None if !self.is_ignored(&path) && self.is_link(&path)? => {
                     let path = String::from_utf8_lossy(&path).into_owned();
                     return Err(Error::not_found(format!("{path} is a link, and leads to no file")));
@@ -134,10 +135,17 @@ impl Gatherer<'_, '_> {
         Ok(Some(found).filter(|_| !self.is_ignored(path) || may_have_more))
     }
 
-    /// All paths that match a pattern, part by part; links on the way are not followed where a part is a pattern.
-    fn matches(&self, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
+    /// All paths that match a pattern, part by part; links on the way are not followed where a part is a pattern. With --parents two stars
+    /// are any number of parts, behind the first `before` ones.
+    fn matches(&self, pattern: &[u8], before: usize) -> Result<Vec<Vec<u8>>> {
         let mut found = vec![Vec::new()];
-        for part in pattern.split(|byte| *byte == b'/') {
+        let parts: Vec<&[u8]> = pattern.split(|byte| *byte == b'/').collect();
+        for (index, part) in parts.iter().copied().enumerate() {
+            let is_deep = part.windows(2).any(|two| two == b"**");
+            if is_deep && index >= before && self.gathering.parents {
+                let rest = String::from_utf8_lossy(&parts[index..].join(&b'/')).into_owned();
+                return self.matches_below(found, &Patterns::new(&[rest]));
+            }
             let mut next = Vec::new();
             for folder in found {
                 let below = |name: &[u8]| match &folder[..] {
@@ -167,20 +175,68 @@ impl Gatherer<'_, '_> {
         Ok(found)
     }
 
-    fn add(&mut self, path: &[u8], left: usize, found: &OwnedFd) -> Result<()> {
+    /// Whatever of some folders matches a pattern at any depth: of each branch what is topmost, since all that is below goes along.
+    fn matches_below(&self, folders: Vec<Vec<u8>>, pattern: &Patterns) -> Result<Vec<Vec<u8>>> {
+        let mut matched = Vec::new();
+        // With where the part begins that is to match.
+        let mut folders: Vec<_> = folders.into_iter().map(|folder| (folder.len(), folder)).collect();
+        while let Some((begin, folder)) = folders.pop() {
+            self.stop.check()?;
+            let opened = match open(self.root, &folder, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                opened => opened?,
+            };
+            for entry in Dir::read_from(&opened)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if name == b"." || name == b".." {
+                    continue;
+                }
+                let path = match &folder[..] {
+                    b"" => name.to_vec(),
+                    folder => [folder, b"/", name].concat(),
+                };
+                if pattern.matches(path[begin..].strip_prefix(b"/").unwrap_or(&path[begin..])) {
+                    matched.push(path);
+                    continue;
+                }
+                let found = open(self.root, &path, OFlags::PATH | OFlags::NOFOLLOW)?;
+                let is_left_out = self.is_ignored(&path) && !self.ignored.has_exceptions();
+                if kind(&found)? == FileType::Directory && !is_left_out {
+                    folders.push((begin, path));
+                }
+            }
+        }
+        order::sort(&mut matched);
+        Ok(matched)
+    }
+
+    fn add(&mut self, path: &[u8], before: usize, found: &OwnedFd) -> Result<()> {
         let number = self.number;
         self.number += 1;
         let is_folder = kind(found)? == FileType::Directory;
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let left =
+            if before == 0 { 0 } else { slashes.chain([path.len()]).nth(before - 1).unwrap_or(path.len()) };
+        let kept = path[left..].strip_prefix(b"/").unwrap_or(&path[left..]);
+        // What is to be left out is named from where folders go along; else from the source, or by the name of a file.
+        let (named, below) = match (self.gathering.parents, is_folder) {
+            (true, _) => (kept, kept),
+            (false, true) => (&b""[..], &b""[..]),
+            (false, false) => (name, &b""[..]),
+        };
+        let may_have_more = is_folder && self.excluded.has_exceptions();
+        if !named.is_empty() && self.excluded.matches(named) && !may_have_more {
+            return Ok(());
+        }
         let mut picked = Picked {
             gathering: self.gathering,
             ignored: self.ignored.clone(),
             excluded: self.excluded.clone(),
             base: path.to_vec(),
+            below: below.to_vec(),
         };
-        if !is_folder && self.excluded.matches(name) {
-            return Ok(());
-        }
         if self.gathering.unpacks
             && kind(found)? == FileType::RegularFile
             && self.add_archive(number, found)?
@@ -194,7 +250,6 @@ impl Gatherer<'_, '_> {
                 &top,
                 &picked,
             )?;
-            let kept = path[left..].strip_prefix(b"/").unwrap_or(&path[left..]);
             let mut tops = top;
             for (end, _) in kept.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
                 let above = path[..path.len() - kept.len() + end].to_vec();
@@ -304,17 +359,19 @@ struct Picked<'a> {
     excluded: Patterns,
     /// The source's path below the root.
     base: Vec<u8>,
+    /// The same below where what is to be left out is named from.
+    below: Vec<u8>,
 }
 
 impl Selection for Picked<'_> {
     fn choose(&mut self, path: &[u8], is_folder: bool) -> Choice {
-        let whole = match &self.base[..] {
+        let under = |base: &[u8]| match base {
             b"" => path.to_vec(),
             base => [base, b"/", path].concat(),
         };
         let mut choice = Choice::Taken;
-        for (patterns, path) in [(&self.ignored, &whole[..]), (&self.excluded, path)] {
-            if patterns.matches(path) {
+        for (patterns, path) in [(&self.ignored, under(&self.base)), (&self.excluded, under(&self.below))] {
+            if patterns.matches(&path) {
                 match is_folder && patterns.has_exceptions() {
                     true => choice = Choice::Within,
                     false => return Choice::Left,

@@ -14,6 +14,7 @@ mod build_caches;
 mod build_context;
 mod build_git;
 mod build_limits;
+mod build_parents;
 mod buildkit;
 mod completion;
 mod compose;
