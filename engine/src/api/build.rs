@@ -207,7 +207,7 @@ impl Teller {
     fn is_hidden(&self, event: &Event) -> bool {
         let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Begun { vertex, name } if name.starts_with(READING) => {
+            Event::Begun { vertex, name, .. } if name.starts_with(READING) => {
                 hidden.push(*vertex);
                 true
             }

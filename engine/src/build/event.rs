@@ -12,6 +12,8 @@ pub enum Event {
         vertex: usize,
         /// What it is.
         name: String,
+        /// What those parts are that it goes on from.
+        inputs: Vec<String>,
     },
     /// Its program has written something.
     Output {
@@ -98,8 +100,13 @@ impl<'s> Progress<'s> {
 
     /// A part begins.
     pub fn begin(&self, name: impl Into<String>) -> Vertex<'_> {
+        self.begin_after(name, Vec::new())
+    }
+
+    /// One begins that goes on from others, which are named as they are themselves.
+    pub fn begin_after(&self, name: impl Into<String>, inputs: Vec<String>) -> Vertex<'_> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        self.sink.note(Event::Begun { vertex: number, name: name.into() });
+        self.sink.note(Event::Begun { vertex: number, name: name.into(), inputs });
         Vertex { sink: self.sink, number, began: Instant::now() }
     }
 

@@ -58,7 +58,7 @@ pub use syntax::TEXT_MAX;
 use cache::Imports;
 use context::{Context, Found};
 use event::Progress;
-use execute::Work;
+use execute::{CONTEXT, Work, context_name};
 use export::{Entries, export_cache};
 use fault::{Fault, Outcome, Span};
 use git::Git;
@@ -105,9 +105,7 @@ pub fn build(
     let store = &store.until(cancellation.stop());
     let progress = Progress::new(sink);
     let git = Git { options, cancellation };
-    let mut context = progress
-        .begin("[internal] load build context")
-        .run(|vertex| Context::open(store, context, &git, vertex))?;
+    let mut context = progress.begin(CONTEXT).run(|vertex| Context::open(store, context, &git, vertex))?;
     let found = progress.begin("[internal] load build definition").run(|vertex| {
         let found = context.dockerfile(dockerfile)?;
         vertex.note(format!("transferring dockerfile: {}B", found.text.len()));
@@ -131,7 +129,7 @@ pub fn build(
     let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
     let mut named = BTreeMap::new();
     for (name, source) in &options.contexts {
-        let vertex = progress.begin(format!("[context {name}] load"));
+        let vertex = progress.begin(context_name(name));
         let context = vertex.run(|vertex| Context::named(store, source, &git, vertex));
         let named_as = |error: Error| error.context(format!("--build-context {name}"));
         named.insert(name.clone(), context.map_err(named_as)?);

@@ -34,6 +34,9 @@ pub struct SolveStatus {
 pub struct VertexNews {
     /// What it is known by.
     pub digest: String,
+    /// What the parts are known by that it goes on from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
     /// What it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
@@ -112,17 +115,51 @@ fn base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error>
 pub struct Reporter {
     /// By which parts of this build are told from those of others.
     name: String,
-    parts: Mutex<BTreeMap<usize, VertexNews>>,
+    parts: Mutex<Parts>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// Those that have not ended.
+    running: BTreeMap<usize, VertexNews>,
+    digests: BTreeMap<usize, String>,
+    /// How many there were of each name.
+    counts: BTreeMap<String, usize>,
 }
 
 impl Reporter {
-    /// For a build of that name.
+    /// For a build of that name. A part has the same digest in all builds of the name that have it, as with BuildKit.
     pub fn new(name: impl Into<String>) -> Reporter {
         Reporter { name: name.into(), parts: Mutex::default() }
     }
 
+    fn digest_of(&self, part: &str) -> String {
+        Digest::of(format!("{}\0{part}", self.name).as_bytes()).to_string()
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begun(&self, vertex: usize, name: String, inputs: &[String]) -> VertexNews {
+        let mut parts = self.parts();
+        let count = parts.counts.entry(name.clone()).or_default();
+        *count += 1;
+        let digest = match *count {
+            1 => self.digest_of(&name),
+            count => self.digest_of(&format!("{name}\0{count}")),
+        };
+        let inputs = inputs.iter().map(|name| self.digest_of(name)).collect();
+        let started = Some(Moment::now());
+        let part = VertexNews { digest: digest.clone(), inputs, name, started, ..VertexNews::default() };
+        parts.digests.insert(vertex, digest);
+        parts.running.insert(vertex, part.clone());
+        part
+    }
+
+    /// Of one that has begun; of 0, which is none, that of the build.
     fn digest(&self, vertex: usize) -> String {
-        Digest::of(format!("{}\0{vertex}", self.name).as_bytes()).to_string()
+        self.parts().digests.get(&vertex).cloned().unwrap_or_else(|| self.digest_of(""))
     }
 
     /// What an event comes to.
@@ -130,12 +167,7 @@ impl Reporter {
         let now = Some(Moment::now());
         let mut news = SolveStatus::default();
         match event {
-            Event::Begun { vertex, name } => {
-                let part =
-                    VertexNews { digest: self.digest(vertex), name, started: now, ..VertexNews::default() };
-                self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(vertex, part.clone());
-                news.vertexes.push(part);
-            }
+            Event::Begun { vertex, name, inputs } => news.vertexes.push(self.begun(vertex, name, &inputs)),
             Event::Missed { vertex, reason } => news.logs.push(LogNews {
                 vertex: self.digest(vertex),
                 timestamp: now,
@@ -157,7 +189,7 @@ impl Reporter {
                 completed: now,
             }),
             Event::Ended { vertex, ending, time: _ } => {
-                let part = self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(&vertex);
+                let part = self.parts().running.remove(&vertex);
                 let mut part = part
                     .unwrap_or_else(|| VertexNews { digest: self.digest(vertex), ..VertexNews::default() });
                 part.completed = now;

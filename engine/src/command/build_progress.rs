@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::message::{line, lines};
 use crate::reference::Reference;
 use crate::thread::spawn;
-use crate::time::Moment;
 use crate::transfer::{Observer, Step};
 
 /// How it is shown.
@@ -74,7 +73,7 @@ struct State {
 impl Printer {
     pub fn new(style: Style) -> Printer {
         // Parts of another build have other digests.
-        let reporter = Reporter::new(Moment::now().0.to_string());
+        let reporter = Reporter::new("");
         Printer { style, reporter, began: Instant::now(), state: Mutex::default(), over: Condvar::new() }
     }
 
@@ -190,7 +189,7 @@ impl State {
     /// The lines of an event.
     fn take(&mut self, event: Event) -> String {
         match event {
-            Event::Begun { vertex, name } => {
+            Event::Begun { vertex, name, inputs: _ } => {
                 let name = line(&name).into_owned();
                 let text = format!("#{vertex} {name}\n");
                 self.parts.insert(vertex, Part::begin(name));
@@ -247,7 +246,7 @@ mod tests {
     fn lines_are_buildkit_s() {
         let mut state = State::default();
         let mut said = String::new();
-        said += &state.take(Event::Begun { vertex: 3, name: "[2/2] RUN x".into() });
+        said += &state.take(Event::Begun { vertex: 3, name: "[2/2] RUN x".into(), inputs: Vec::new() });
         for bytes in [&b"one\ntw"[..], b"o\n", b"three"] {
             said += &state.take(Event::Output { vertex: 3, stream: Stream::Stdout, bytes: bytes.to_vec() });
         }
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn endless_lines_are_cut() {
         let mut state = State::default();
-        state.take(Event::Begun { vertex: 1, name: "RUN x".into() });
+        state.take(Event::Begun { vertex: 1, name: "RUN x".into(), inputs: Vec::new() });
         let mut said = 0;
         for _ in 0..100 {
             let bytes = vec![b'x'; LINE_MAX / 10];

@@ -492,3 +492,36 @@ fn base_images_come_from_registries() {
     assert!(other.contains("linux/riscv64") && other.contains("Dockerfile:1"), "{other}");
     build(&room, &["--platform", "nonsense/"], &dockerfile).fails(125, "--platform nonsense/: ");
 }
+
+/// As programs read them: by digests that stay, and with what goes on from what.
+#[test]
+fn parts_are_known_again_and_by_what_they_go_on_from() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "f", "x\n");
+    let dockerfile = "FROM scratch AS a\nCOPY f /f\nFROM base:1\nCOPY --from=a /f /g\nCOPY f /h\nRUN --mount=from=a,target=/m true\n";
+    let parts = || {
+        let told = build(&room, &["--progress", "rawjson"], dockerfile).exits(0).stderr;
+        let documents = told.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let parts = documents.flat_map(|one| one["vertexes"].as_array().cloned().unwrap_or_default());
+        let text = |value: &Value| value.as_str().expect("a text").to_string();
+        let inputs =
+            |part: &Value| part["inputs"].as_array().map_or(Vec::new(), |all| all.iter().map(text).collect());
+        let parts = parts.map(|part| (text(&part["name"]), (text(&part["digest"]), inputs(&part))));
+        parts.collect::<std::collections::BTreeMap<String, (String, Vec<String>)>>()
+    };
+    let first = parts();
+    let inputs = |name: &str| -> Vec<String> {
+        let by_digest =
+            |digest: &String| first.iter().find(|(_, (own, _))| own == digest).expect("a part").0.clone();
+        first[name].1.iter().map(by_digest).collect()
+    };
+    let (context, image) = ("[internal] load build context", "[stage-1 1/4] FROM docker.io/library/base:1");
+    assert_eq!(inputs("[a 2/2] COPY f /f"), [context]);
+    assert_eq!(inputs("[stage-1 2/4] COPY --from=a /f /g"), [image, "[a 2/2] COPY f /f"]);
+    assert_eq!(inputs("[stage-1 3/4] COPY f /h"), ["[stage-1 2/4] COPY --from=a /f /g", context]);
+    let run = inputs("[stage-1 4/4] RUN --mount=from=a,target=/m true");
+    assert_eq!(run, ["[stage-1 3/4] COPY f /h", "[a 2/2] COPY f /f"]);
+    assert!(inputs(image).is_empty() && inputs(context).is_empty());
+    assert_eq!(parts(), first);
+}

@@ -30,7 +30,7 @@ impl Teller {
     /// Those of what is done.
     pub fn part<T>(&self, name: &str, act: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
         let vertex = usize::MAX - self.behind.fetch_add(1, Ordering::Relaxed);
-        self.note(Event::Begun { vertex, name: name.to_string() });
+        self.note(Event::Begun { vertex, name: name.to_string(), inputs: Vec::new() });
         let begun = Instant::now();
         let done = act();
         let ending = match &done {
@@ -62,9 +62,9 @@ impl From<SolveStatus> for StatusResponse {
 
 impl From<VertexNews> for Vertex {
     fn from(news: VertexNews) -> Vertex {
-        let VertexNews { digest, name, started, completed, cached, error } = news;
+        let VertexNews { digest, inputs, name, started, completed, cached, error } = news;
         let (started, completed) = (started.map(Timestamp::from), completed.map(Timestamp::from));
-        Vertex { digest, name, cached, started, completed, error }
+        Vertex { digest, inputs, name, cached, started, completed, error }
     }
 }
 

@@ -90,6 +90,13 @@ fn refuse_given_up(call: &mut Call) -> Result<(), Status> {
     }
 }
 
+/// What tells a build's parts from those of others: what is asked for, but for whose folders they are at the moment.
+fn name_of(asked: &BridgeRequest) -> String {
+    let is_lasting = |name: &str| !name.contains("session");
+    let lasting = asked.attributes.iter().filter(|(name, _)| is_lasting(name));
+    lasting.map(|(name, value)| format!("{name}={value}\0")).collect()
+}
+
 /// A build.
 struct Work<'d> {
     builds: &'d Builds,
@@ -107,6 +114,7 @@ impl<'d> Work<'d> {
         request: &SolveRequest,
         asked: BridgeRequest,
     ) -> Result<Work<'d>, Status> {
+        let name = name_of(&asked);
         let mut wish = Wish::parse(asked)?;
         wish.allow(&request.entitlements)?;
         if let Some(cache) = &request.cache {
@@ -124,7 +132,7 @@ impl<'d> Work<'d> {
         let keeper = Arc::new(SessionKeeper::new(session.clone(), builds.store.clone()));
         wish.options.git = GitIdentity::Nobody;
         wish.options.keeper = Some(keeper.clone());
-        let teller = Teller::new(job, &request.reference);
+        let teller = Teller::new(job, &name);
         Ok(Work { builds, session, keeper, wish, export, teller })
     }
 

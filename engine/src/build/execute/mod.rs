@@ -5,6 +5,7 @@ mod agent_socket;
 mod chain;
 mod copy;
 mod mount;
+mod part;
 mod recall;
 mod recipe;
 mod run;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 pub use agent_socket::AgentSocket;
 pub use chain::{Chain, Made};
+pub use part::{CONTEXT, context_name};
 pub use recipe::{Recipes, recipe_of};
 pub use stage::pack_layer;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::chain::{Chain, Made};
 use super::copy::Prepared as PreparedCopy;
+use super::part::{image_name, inputs, step_name};
 use super::recipe::recipe_of;
 use super::run::Prepared as PreparedRun;
 use super::{Finished, Work, cancelled};
@@ -69,21 +70,12 @@ enum Prepared<'w> {
 impl Work<'_> {
     /// Carries out a stage.
     pub(super) fn stage(&self, index: usize, stage: &Stage) -> Outcome<Finished> {
-        let total = stage.steps.len() + 1;
-        let label = |number: usize| {
-            let width = total.to_string().len();
-            match &stage.label {
-                Some(name) => format!("[{name} {number:>width$}/{total}]"),
-                None => format!("[{number:>width$}/{total}]"),
-            }
-        };
         let mut chain = match stage.base {
             Base::Scratch => Chain::default(),
             Base::Stage(earlier) => self.wait(earlier).at(stage.span)?.chain.clone(),
             Base::Image(image) => {
                 let image = &self.graph.images[image];
-                let name = image.reference.as_ref().map_or(image.name.clone(), ToString::to_string);
-                let vertex = self.progress.begin(format!("{} FROM {name}", label(1)));
+                let vertex = self.progress.begin(image_name(stage, image));
                 vertex.run(|_| Chain::of_image(self.store, image)).at(stage.span)?
             }
         };
@@ -94,7 +86,8 @@ impl Work<'_> {
             if self.cancellation.is_cancelled() {
                 return Err(cancelled().into());
             }
-            let vertex = self.progress.begin(format!("{} {}", label(number + 2), step.text));
+            let inputs = inputs(self.graph, index, number);
+            let vertex = self.progress.begin_after(step_name(stage, number), inputs);
             let circumstances = Circumstances {
                 uses_cache,
                 is_behind_new: is_new,

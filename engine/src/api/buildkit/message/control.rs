@@ -123,6 +123,8 @@ pub struct StatusResponse {
 pub struct Vertex {
     #[prost(string, tag = "1")]
     pub digest: String,
+    #[prost(string, repeated, tag = "2")]
+    pub inputs: Vec<String>,
     #[prost(string, tag = "3")]
     pub name: String,
     #[prost(bool, tag = "4")]
