@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use pillbox_netlink::link::{self, Kind, NewLink};
+use pillbox_netlink::{LOOPBACK_INDEX, Socket};
 
 use super::config::Config;
 use super::container::wait_until;
@@ -41,7 +42,11 @@ const NETWORKS: &[Need] = &[
     Need::Module("nft_nat"),
 ];
 
+const IPVLAN: &[Need] =
+    &[Need::Engine, Need::Module("overlay"), Need::Module("dummy"), Need::Module("ipvlan")];
+
 pub const CASES: &[Case] = &[
+    Case::new("network_ipvlan_of_box", ipvlan).needs(IPVLAN),
     Case::new("network_of_an_ordinary_user", networks_of_an_ordinary_user).needs(NETWORKS).limit(90),
     Case::new("box_memory_limit_kills", memory_limit_kills).needs(MEMORY),
     Case::new("box_pids_limit", pids_limit).needs(PIDS),
@@ -216,6 +221,46 @@ fn restarts_after_out_of_memory(guest: &Guest) -> Result<(), String> {
 }
 
 /// Monitors are in a cgroup of their own, which goes with the last one.
+/// Containers over one link have each other, by their names as well.
+fn ipvlan(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    let add = || {
+        let mut socket = Socket::open()?;
+        let dummy = NewLink { up: true, ..NewLink::new("dummy8", Kind::Dummy) };
+        socket.request(&[link::add(&dummy)?])
+    };
+    add().map_err(|e: pillbox_netlink::Error| format!("dummy8: {e}"))?;
+    let fixed = ["network", "create", "--driver", "ipvlan", "--opt", "parent=dummy8"];
+    store
+        .must(&[&fixed[..], &["--subnet", "10.90.8.0/24", "--subnet", "fd00:90:8::/64", "over"]].concat())?;
+    let serve = "while :; do echo served | nc -l -p 80; done";
+    store.must(&["run", "-d", "--name", "one", "--network", "over", &store.rootfs, "sh", "-c", serve])?;
+    let kind = store.must(&["exec", "one", "cat", "/sys/class/net/eth0/address"])?;
+    equal(
+        "its link's address",
+        Ok(kind),
+        std::fs::read_to_string("/sys/class/net/dummy8/address")
+            .map(|text| text.trim().to_string())
+            .map_err(|e| e.to_string()),
+    )?;
+    let addresses =
+        store.field("{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}")?;
+    for address in addresses.split(' ').chain(["one"]) {
+        let ask = format!("nc {address} 80");
+        let fixed = ["run", "--rm", "--network", "over", &store.rootfs];
+        // The server is there again a moment after each client.
+        wait_until("it answers", || {
+            Ok(store.call(&[&fixed[..], &["sh", "-c", &ask]].concat())?.1 == "served\n")
+        })?;
+    }
+    store.must(&["rm", "-f", "one"])?;
+    store.must(&["network", "rm", "over"])?;
+    let delete = link::delete("dummy8").and_then(|delete| Socket::open()?.request(&[delete]));
+    delete.map_err(|e| format!("dummy8: {e}"))?;
+    store.start(&[], "true")?;
+    store.end()
+}
+
 fn cgroup_of_monitors(guest: &Guest) -> Result<(), String> {
     let store = Store::new(guest)?;
     for parent in [None, Some("/test-monitors")] {
@@ -239,7 +284,7 @@ fn cgroup_of_monitors(guest: &Guest) -> Result<(), String> {
 }
 
 /// Makes a tree a user's.
-fn give_all(path: &Path, user: u32) -> std::io::Result<()> {
+pub fn give_all(path: &Path, user: u32) -> std::io::Result<()> {
     lchown(path, Some(user), Some(user))?;
     if std::fs::symlink_metadata(path)?.is_dir() {
         for entry in std::fs::read_dir(path)? {
