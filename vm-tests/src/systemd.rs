@@ -59,7 +59,7 @@ const FOLDERS_LEFT_OUT: [&str; 11] = [
 /// Units wanted by these targets would start at boot; only the bus is to start.
 const TARGETS: [&str; 4] = ["sysinit", "multi-user", "timers", "sockets"];
 
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 17] = [
     ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("/etc/hostname", "guest\n"),
     (
@@ -83,6 +83,10 @@ const FILES: [(&str, &str); 15] = [
         "[Manager]\nLogLevel=notice\nLogTarget=console\nShowStatus=no\nDefaultStandardOutput=null\n\
          DefaultTimeoutStartSec=80s\n",
     ),
+    // Root is excepted by default.
+    ("/etc/systemd/logind.conf.d/vm-tests.conf", "[Login]\nKillUserProcesses=yes\n"),
+    // Programs that take no notice of SIGTERM are killed then; else after 90 seconds.
+    ("/etc/systemd/system/session-.scope.d/vm-tests.conf", "[Scope]\nTimeoutStopSec=2s\n"),
     ("/etc/systemd/user.conf.d/vm-tests.conf", "[Manager]\nLogTarget=console\nDefaultStandardOutput=null\n"),
     // Without cpuset and io: a case shows what happens to a container that asks for those.
     ("/etc/systemd/system/user@.service.d/vm-tests.conf", "[Service]\nDelegate=cpu memory pids\n"),

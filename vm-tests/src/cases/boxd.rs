@@ -3,20 +3,25 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use super::config::Config;
 use super::container::wait_until;
+use super::engine::give_all;
 use super::expectation::{contains, equal, holds};
 use super::unit::{cgroup_of, shows, systemctl};
 use super::{Case, ENGINE, Guest, Manager, Need};
+use crate::systemd::USER;
 
 pub const CASES: &[Case] = &[
     of_box("boxd_restarts", restarts),
     of_box("boxd_ends_when_idle", ends_when_idle),
     of_box("boxd_boot", boot),
     of_box("boxd_logout", logout),
+    of_box("box_logout_of_a_user", logout_of_a_user),
 ];
 
 const fn of_box(name: &'static str, run: fn(&Guest) -> Result<(), String>) -> Case {
@@ -114,7 +119,7 @@ fn restarts(guest: &Guest) -> Result<(), String> {
 }
 
 fn ends_when_idle(guest: &Guest) -> Result<(), String> {
-    let folder = std::path::Path::new(IDLE).parent().ok_or("no folder")?;
+    let folder = Path::new(IDLE).parent().ok_or("no folder")?;
     fs::create_dir_all(folder).map_err(|e| e.to_string())?;
     let unit = "[Service]\nExecStart=\nExecStart=/usr/bin/boxd --host fd:// --idle 1s\n";
     fs::write(IDLE, unit).map_err(|e| format!("{IDLE}: {e}"))?;
@@ -160,6 +165,48 @@ fn boot(guest: &Guest) -> Result<(), String> {
     equal("without the unit", state(guest)?.as_str(), before.as_str())?;
     call(guest, &["rm", "-f", "two"])?;
     end(guest)
+}
+
+/// Of an ordinary user what was started in a session ends with it, if logind kills; what the user's own manager has started goes on, as
+/// the user lingers.
+fn logout_of_a_user(guest: &Guest) -> Result<(), String> {
+    let rootfs = rootfs(guest)?;
+    let folder = "/tmp/box-of-user";
+    fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    for path in [folder, &rootfs] {
+        give_all(Path::new(path), USER).map_err(|e| format!("{path}: {e}"))?;
+    }
+    let own = format!("{ENGINE} --data-root {folder}/data --exec-root {folder}/run");
+    let run = |name: &str| format!("{own} run -d --name {name} --network none {rootfs} sleep 1000");
+    let script = format!("{} && systemd-run --user --scope --quiet {}", run("one"), run("two"));
+    let mut command = guest.command("/usr/bin/systemd-run");
+    command.args(["--wait", "--collect", "--quiet", "--pipe", "--property=PAMName=login", "--uid=1000"]);
+    let session = command.args(["/bin/sh", "-c", &script]).stdin(Stdio::null()).output();
+    let session = session.map_err(|e| e.to_string())?;
+    println!("{}", String::from_utf8_lossy(&[session.stdout, session.stderr].concat()));
+    holds("the session has ended well", session.status.success())?;
+    let call = |arguments: &str| {
+        let mut command = guest.command("/bin/sh");
+        command.args(["-c", &format!("{own} {arguments}")]).uid(USER).gid(USER);
+        let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+        println!(
+            "$ box {arguments}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok::<_, String>(String::from_utf8_lossy(&output.stdout).trim_end().to_string())
+    };
+    let status = |name: &str| {
+        call(&format!("inspect --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}' {name}"))
+    };
+    wait_until("the first one's end", || Ok(!status("one")?.starts_with("running")))?;
+    equal("the first one", status("one")?.as_str(), "exited 255")?;
+    equal("the second one", status("two")?.as_str(), "running 0")?;
+    call("rm -f one two")?;
+    // Whoever would remove it is started in the scope, which has ended.
+    let manager = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+    let _ = fs::remove_dir(format!("{manager}/app.slice/box-monitors"));
+    fs::remove_dir_all(folder).map_err(|e| e.to_string())
 }
 
 fn logout(guest: &Guest) -> Result<(), String> {
