@@ -5,7 +5,8 @@ use rustix::process::Pid;
 use pillbox_init::plan::Turn;
 
 use super::idmap::{check_map, write_map};
-use super::{Init, Opened, oom_score, program};
+use super::program::{self, Running};
+use super::{Init, Opened, oom_score};
 use crate::error::Context;
 use crate::error::{Error, Kind, Result};
 use crate::oci::spec::IdMapping;
@@ -62,8 +63,11 @@ fn write_maps(pid: Pid, mappings: &Mappings) -> Result<()> {
             write_map(&format!("/proc/{pid}/gid_map"), "linux.gidMappings", &mappings.gid)
         }
         Method::Helpers => {
-            run_helper("newuidmap", "/etc/subuid", pid.get(), &mappings.uid)?;
-            run_helper("newgidmap", "/etc/subgid", pid.get(), &mappings.gid)
+            // Both at once: neither needs what the other one writes.
+            let users = Helper::start("newuidmap", "/etc/subuid", pid.get(), &mappings.uid)?;
+            let groups = Helper::start("newgidmap", "/etc/subgid", pid.get(), &mappings.gid);
+            users.finish()?;
+            groups?.finish()
         }
         Method::Joined => {
             check_map(&format!("/proc/{pid}/uid_map"), "linux.uidMappings", &mappings.uid)?;
@@ -72,20 +76,39 @@ fn write_maps(pid: Pid, mappings: &Mappings) -> Result<()> {
     }
 }
 
-fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
-    let path = program::find(name).ok_or_else(|| {
-        Error::formatted(format_args!(
-            "{name}: not found: mapping more than your own id needs it (Debian: package uidmap)"
-        ))
-        .or_kind(Kind::Unsupported)
-    })?;
-    let mut arguments = vec![pid.to_string()];
-    for IdMapping { container_id, host_id, size } in map {
-        arguments.extend([container_id, host_id, size].map(u32::to_string));
+/// newuidmap(1) or newgidmap(1) at work.
+struct Helper {
+    name: &'static str,
+    granted_in: &'static str,
+    program: Running,
+}
+
+impl Helper {
+    fn start(name: &'static str, granted_in: &'static str, pid: i32, map: &[IdMapping]) -> Result<Helper> {
+        let path = program::find(name).ok_or_else(|| {
+            Error::formatted(format_args!(
+                "{name}: not found: mapping more than your own id needs it (Debian: package uidmap)"
+            ))
+            .or_kind(Kind::Unsupported)
+        })?;
+        let mut arguments = vec![pid.to_string()];
+        for IdMapping { container_id, host_id, size } in map {
+            arguments.extend([container_id, host_id, size].map(u32::to_string));
+        }
+        // The helpers are setuid: they get an empty environment.
+        let program = Running::start(&path, &arguments, &[]).map_err(refused(name, granted_in))?;
+        Ok(Helper { name, granted_in, program })
     }
-    // The helpers are setuid: they get an empty environment.
-    program::run(&path, &arguments, &[]).map(drop).map_err(|error| {
+
+    fn finish(self) -> Result<()> {
+        let Helper { name, granted_in, program } = self;
+        program.finish().map(drop).map_err(refused(name, granted_in))
+    }
+}
+
+fn refused(name: &str, granted_in: &str) -> impl Fn(Error) -> Error {
+    move |error| {
         Error::formatted(format_args!("{name}: {error}: ranges are granted in {granted_in}"))
             .or_kind(Kind::NotPermitted)
-    })
+    }
 }

@@ -36,10 +36,37 @@ pub fn find(name: &str) -> Option<String> {
 /// # Errors
 /// It could not be run, or failed; the error has the end of its output.
 pub fn run(path: &str, arguments: &[String], environment: &[String]) -> Result<Vec<u8>> {
-    let (ends, [input, output]) = Ends::open()?;
-    let errors = rustix::io::fcntl_dupfd_cloexec(&output, 3).context(|| "duplicate a descriptor")?;
-    let (process, plan) = begin(path, arguments, environment, [input, output, errors])?;
-    see_out(process, &plan, ends, &Visit { input: "", timeout: None, kept: KEPT, what: "" })
+    Running::start(path, arguments, environment)?.finish()
+}
+
+/// A program that runs.
+pub struct Running {
+    process: Init,
+    plan: Plan,
+    ends: Ends,
+}
+
+impl Running {
+    /// Starts the program at `path` with the caller's rights and an empty stdin.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(path: &str, arguments: &[String], environment: &[String]) -> Result<Running> {
+        let (ends, [input, output]) = Ends::open()?;
+        let errors = rustix::io::fcntl_dupfd_cloexec(&output, 3).context(|| "duplicate a descriptor")?;
+        let (mut process, plan) = begin(path, arguments, environment, [input, output, errors])?;
+        release(&mut process, &plan)?;
+        Ok(Running { process, plan, ends })
+    }
+
+    /// Waits for its end. The result is its output on stdout and stderr.
+    ///
+    /// # Errors
+    /// It could not be executed, or failed; the error has the end of its output.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let Running { process, plan, ends } = self;
+        await_end(process, &plan, ends, &Visit { input: "", timeout: None, kept: KEPT, what: "" })
+    }
 }
 
 /// Spawns the program at `path` with the caller's rights and these streams.
@@ -81,7 +108,8 @@ pub fn run_apart(
     let (ends, [stdin, stdout]) = Ends::open()?;
     let (errors, stderr) = pipe()?;
     let ends = Ends { errors: Some(errors), ..ends };
-    let (process, plan) = begin(path, &[], environment, [stdin, stdout, stderr])?;
+    let (mut process, plan) = begin(path, &[], environment, [stdin, stdout, stderr])?;
+    release(&mut process, &plan)?;
     let visit = Visit { input, timeout: Some(limit.as_secs() as i64), kept: most + 1, what: "" };
     let (process, said) = serve(process, &plan, ends, &visit, most, word)?;
     Ok((collect(&process.process).context(|| "wait")?, said))
@@ -122,12 +150,26 @@ pub struct Visit<'a> {
     pub what: &'a str,
 }
 
+/// Lets a program that was spawned as `process` begin.
+///
+/// # Errors
+/// Something failed before it; it is gone then.
+fn release(process: &mut Init, plan: &Plan) -> Result<()> {
+    let released = process.await_ready_unrecorded(plan).and_then(|()| process.release());
+    released.map_err(|error| process.kill_after(error))
+}
+
 /// Starts the program that was spawned as `process`, and serves it until it has ended. The result is the end
 /// of its output.
 ///
 /// # Errors
 /// It could not be executed, failed or took too long; if it failed, the error has the end of its output.
-pub fn see_out(process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
+pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
+    release(&mut process, plan)?;
+    await_end(process, plan, ends, visit)
+}
+
+fn await_end(process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
     let seconds = visit.timeout.unwrap_or_default();
     let mut late = |_: &[Vec<u8>; 2]| {
         Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s"))
@@ -136,7 +178,7 @@ pub fn see_out(process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Res
     word_end(process, output, visit.what)
 }
 
-/// Starts the program and serves it until it has ended; the result has what it said. When the deadline comes
+/// Serves the program until it has ended; the result has what it said. When the deadline comes
 /// first, or more than `most` bytes of output, `word` makes the error.
 fn serve(
     mut process: Init,
@@ -146,9 +188,6 @@ fn serve(
     most: usize,
     word: &mut dyn FnMut(&[Vec<u8>; 2]) -> Error,
 ) -> Result<(Init, [Vec<u8>; 2])> {
-    if let Err(error) = process.await_ready_unrecorded(plan).and_then(|()| process.release()) {
-        return Err(process.kill_after(error));
-    }
     let deadline = visit.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
     // If the program cannot be executed, the channel says why. A process that stands still before that is
     // timed out, too.
