@@ -11,6 +11,7 @@ mod log;
 mod page;
 mod parallel;
 mod pull;
+mod store;
 mod tar;
 mod user;
 
@@ -18,7 +19,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{getpid, set_child_subreaper};
 
 use crate::bundle::Scratch;
@@ -30,6 +30,7 @@ use crate::runtime::{Runtime, find};
 use crate::sheet::{self, path};
 use contender::{BOX, Contender, Folders};
 use page::Page;
+use store::Disk;
 
 pub use log::write;
 
@@ -39,6 +40,7 @@ namespaces of its own, nothing is left.
 
   --box PATH         box's program; default: the one beside bench's own
   --disk FOLDER      where stores are made, on a disk, with 6 GB free for all engines; default /var/tmp
+  --ext4 FILE        an image of a file system that is mounted for the stores instead; mkfs.ext4 makes it if it is missing
   --runs N           runs of each case, default 40
   --live N           how many containers are listed, default 500
   --quick            5 runs, 50 containers
@@ -112,6 +114,8 @@ impl std::str::FromStr for Part {
 struct Options {
     program: Option<PathBuf>,
     disk: PathBuf,
+    /// The image of a file system for it.
+    ext4: Option<PathBuf>,
     runs: usize,
     live: usize,
     is_alone: bool,
@@ -143,6 +147,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
     let mut options = Options {
         program: None,
         disk: "/var/tmp".into(),
+        ext4: None,
         runs: 40,
         live: 500,
         is_alone: false,
@@ -155,6 +160,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
         match argument {
             Long("box") => options.program = Some(path(parser.value()?)?),
             Long("disk") => options.disk = path(parser.value()?)?,
+            Long("ext4") => options.ext4 = Some(path(parser.value()?)?),
             Long("runs") => options.runs = parser.value()?.parse()?,
             Long("live") => options.live = parser.value()?.parse()?,
             Long("quick") => (options.runs, options.live) = (5, 50),
@@ -184,7 +190,10 @@ fn bench(options: &Options) -> Result<()> {
     prepare(OWN_PROCESSES_AND_NETWORK)?;
     set_child_subreaper(Some(getpid())).context(|| "become subreaper")?;
     let scratch = Scratch::new()?;
-    let disk = Disk::new(options.disk.join(scratch.prefix()))?;
+    let disk = match &options.ext4 {
+        Some(image) => Disk::of_image(image, scratch.file("disk"))?,
+        None => Disk::new(options.disk.join(scratch.prefix()))?,
+    };
     let _host = Host::new()?;
     let mut measured = Measured::default();
     let crun = find("crun").ok_or_else(|| error("not on PATH"));
@@ -192,7 +201,7 @@ fn bench(options: &Options) -> Result<()> {
     let runtimes: Vec<_> = measured.keep("crun", crun).into_iter().collect();
     let course = Course::new(&runtimes, &scratch, options.runs, options.live);
     let cgroup = Some(format!("/{}", scratch.prefix()));
-    let folders = Folders { disk: disk.0.clone(), memory: scratch.file("engines"), cgroup };
+    let folders = Folders { disk: disk.path().to_path_buf(), memory: scratch.file("engines"), cgroup };
     fs::create_dir_all(&folders.memory).context(|| "mkdir")?;
     measured.measure(&course, &program, &folders, options)?;
     let Measured { lines, figures, left_out, versions } = measured;
@@ -200,30 +209,6 @@ fn bench(options: &Options) -> Result<()> {
     print!("{}", page.table());
     let Options { json, markdown, .. } = options;
     sheet::write(json.as_deref(), || page.json(), markdown.as_deref(), || page.markdown())
-}
-
-/// The folder on the disk, removed when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(folder: PathBuf) -> Result<Self> {
-        fs::create_dir(&folder).context(|| format!("mkdir {}", folder.display()))?;
-        Ok(Disk(folder))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // podman leaves its store mounted on itself.
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let paths = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        for path in paths.filter(|path| Path::new(path).starts_with(&self.0)) {
-            let _ = unmount(path, UnmountFlags::DETACH);
-        }
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("bench: {} is left: {error}", self.0.display());
-        }
-    }
 }
 
 #[derive(Default)]
