@@ -372,7 +372,8 @@ fn a_forwarder_that_is_killed() {
         let forwarder = holding(&lock).expect("a forwarder");
         kill(forwarder);
         wait_for("its end", || has_ended(forwarder));
-        assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
+        // Its threads have the ports until each has ended.
+        wait_for("closed ports", || addresses.iter().all(|address| TcpStream::connect(address).is_err()));
         // Several at once do it once.
         let lists: Vec<_> = (0..4).map(|_| room.command(&["ps"]).stdout(Stdio::null()).spawn()).collect();
         for list in lists {
