@@ -390,7 +390,11 @@ fn a_forwarder_that_is_killed() {
     let forwarder = holding(&lock).expect("a forwarder");
     kill(forwarder);
     wait_for("its end", || has_ended(forwarder));
-    let taken = TcpListener::bind("127.0.0.2:18097").expect("bind");
+    let mut taken = None;
+    wait_for("a closed port", || {
+        taken = TcpListener::bind("127.0.0.2:18097").ok();
+        taken.is_some()
+    });
     let told = room.call(&["ps", "-q"]).exits(0).stderr;
     assert!(
         told.contains("its published ports are closed, because a process was killed: port 127.0.0.2:18097"),
