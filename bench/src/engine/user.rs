@@ -1,10 +1,11 @@
 //! The same for an ordinary user, who has ranges of ids.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use rustix::mount::mount_bind;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::mount::{MountFlags, mount, mount_bind};
 
 use super::contender::{Contender, Folders};
 use super::image::{self, FIVE};
@@ -14,6 +15,9 @@ use crate::error::{Context, Result};
 
 /// The user's id, which is known in the benchmark's mount namespace alone.
 pub const USER: u32 = 61_234;
+
+/// What pasta makes a network interface by.
+const TUN: &str = "/dev/net/tun";
 
 /// The cases: without a network, and with one in user mode.
 pub const NETWORKS: [&str; 2] =
@@ -33,11 +37,26 @@ pub fn prepare(course: &Course<'_>, folders: &Folders) -> Result<()> {
         fs::write(&own, text).context(|| format!("write {}", own.display()))?;
         mount_bind(&own, path).context(|| format!("bind {path}"))?;
     }
+    open_tun(&course.scratch.file("tun")).context(|| TUN)?;
     for folder in [&folders.disk, &folders.memory] {
         fs::create_dir_all(folder).context(|| format!("mkdir {}", folder.display()))?;
         chown(folder, Some(USER), Some(USER)).context(|| format!("chown {}", folder.display()))?;
     }
     Ok(())
+}
+
+/// Lets the user open the device by which pasta connects containers, as nearly all machines do.
+fn open_tun(folder: &Path) -> std::io::Result<()> {
+    if !Path::new(TUN).exists() {
+        return Ok(());
+    }
+    fs::create_dir(folder)?;
+    mount("tmpfs", folder, "tmpfs", MountFlags::NOSUID, c"mode=755")?;
+    let own = folder.join("tun");
+    mknodat(CWD, &own, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(10, 200))?;
+    // Whatever the umask is.
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o666))?;
+    Ok(mount_bind(&own, TUN)?)
 }
 
 /// Measures it.
