@@ -37,6 +37,7 @@ impl RootFolders {
         if let Base::Image { layers, .. } = &record.base {
             layers.iter().try_for_each(|layer| store.layers().check(layer))?;
         }
+        store.make_mountpoints()?;
         let root = RootFolders::planned(store, folder.path(), &record.base);
         if make_folder(&root.upper, 0o755)? {
             like(&root.lower[0], &root.upper).context(|| root.upper.display().to_string())?;

@@ -122,7 +122,8 @@ impl Store {
             for name in FOLDERS {
                 make_folder(&place.data.join(name), 0o700)?;
             }
-            mountpoints::make(&place.data)?;
+            // Who starts a container needs it, and says why it is not there; what makes room on a full disk does not.
+            let _ = mountpoints::make(&place.data);
         }
         Ok(Store { place, maps: IdMaps::of_caller(), stop: Stop::default() })
     }
@@ -160,6 +161,14 @@ impl Store {
     /// The layer below all layers of images.
     pub fn mountpoints(&self) -> PathBuf {
         mountpoints::layer(&self.place.data)
+    }
+
+    /// Makes that layer if it is not there.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn make_mountpoints(&self) -> Result<()> {
+        if mountpoints::are_there(&self.place.data) { Ok(()) } else { mountpoints::make(&self.place.data) }
     }
 
     /// Images by their names.

@@ -161,6 +161,26 @@ fn a_container_whose_name_leads_nowhere() {
     room.assert_gone();
 }
 
+/// A store of an earlier version has none of its own, and a full disk takes none.
+#[test]
+fn a_store_whose_mountpoints_cannot_be_made() {
+    let Some(room) = Room::new() else { return };
+    make(&room);
+    let mountpoints = room.data().join("mountpoints");
+    fs::remove_dir_all(&mountpoints).expect("remove");
+    fs::write(&mountpoints, "").expect("file");
+    assert_eq!(room.call(&["ps", "-aq"]).ok().lines().count(), 4);
+    room.call(&["images"]).ok();
+    room.call(&["rm", "one"]).ok();
+    room.call(&["system", "prune", "-f"]).ok();
+    room.call(&["rmi", "kept"]).ok();
+    let run = ["run", "--rm", "--network", "none", "other", "cat", "/etc/hostname"];
+    room.call(&run).fails(125, "/mountpoints");
+    fs::remove_file(&mountpoints).expect("remove");
+    room.call(&run).ok();
+    room.assert_gone();
+}
+
 /// A name's link is short enough for a link of ext4 that takes no block of the disk; those that were made before have the id's digits.
 #[test]
 fn names_of_both_forms() {
