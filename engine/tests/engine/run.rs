@@ -301,6 +301,9 @@ fn rights_are_dockers() {
         (status(&[], "Seccomp"), status(&["--security-opt", "seccomp=unconfined"], "Seccomp")),
         ("2".into(), "0".into())
     );
+    // What is no profile is not taken for none.
+    fs::write(room.folder.join("profile.json"), "null").expect("file");
+    room.run(&["--security-opt", "seccomp=profile.json"], &["true"]).fails(125, "must be an object of JSON");
     assert_eq!(status(&["--security-opt", "no-new-privileges"], "NoNewPrivs"), "1");
     room.run(&[], &["mount", "-t", "tmpfs", "none", "/tmp"]).exits(1);
     room.run(&["--cap-add", "fly"], &["true"]).fails(125, "--cap-add FLY");

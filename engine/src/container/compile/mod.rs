@@ -173,6 +173,9 @@ fn sysctls(options: &Options, facts: &Facts) -> Result<Option<Value>> {
 fn parse_profile(text: &str) -> Result<Value> {
     let wrong = |what: &str| Error::invalid(format!("--security-opt seccomp: {what}"));
     let profile: Value = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+    if !profile.is_object() {
+        return Err(wrong("must be an object of JSON, as linux.seccomp of config.json"));
+    }
     // Docker's own form has conditions, which are for an engine to decide.
     if profile.get("archMap").is_some()
         || profile["syscalls"].as_array().is_some_and(|rules| {
