@@ -50,6 +50,14 @@ impl Source {
             return Source::of_image(name, image, locks);
         }
         let folder = std::fs::canonicalize(path).context(|| name.to_string())?;
+        // overlayfs has no changes below what they are changes of.
+        let data = &store.place().data;
+        if std::fs::canonicalize(data).context(|| data.display().to_string())?.starts_with(&folder) {
+            return Err(Error::invalid(format!(
+                "{name}: a container's changes would lie in the folder itself, in {}: copy what is needed of it, or give another --data-root",
+                data.display()
+            )));
+        }
         Ok(Source {
             name: name.to_string(),
             base: Base::Folder(folder),

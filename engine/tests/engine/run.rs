@@ -288,6 +288,18 @@ fn binds_are_the_hosts() {
     room.assert_gone();
 }
 
+/// Changes below what they are changes of are nothing for overlayfs.
+#[test]
+fn a_folder_with_the_store_in_it_is_refused() {
+    let Some(room) = Room::new() else { return };
+    for folder in ["/", ".", "./home/.local/share/pillbox"] {
+        for verb in ["run", "create"] {
+            room.call(&[verb, "--network", "none", folder, "true"]).fails(125, "give another --data-root");
+        }
+    }
+    room.assert_gone();
+}
+
 #[test]
 fn rights_are_dockers() {
     let Some(room) = Room::new() else { return };
