@@ -97,6 +97,7 @@ impl Gatherer<'_, '_> {
                 None if self.is_ignored(&path) => {
                     Err(Error::not_found("there is such a file, but .dockerignore leaves it out"))
                 }
+                None if self.is_link(&path)? => Err(Error::not_found("it is a link, and leads to no file")),
                 None => Err(Error::not_found("there is no such file")),
             };
         }
@@ -120,15 +121,15 @@ impl Gatherer<'_, '_> {
     /// Whether a link stands at the end of a path.
     fn is_link(&self, path: &[u8]) -> Result<bool> {
         match open(self.root, path, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             found => Ok(kind(&found?)? == FileType::Symlink),
         }
     }
 
-    /// What a path leads to, through links; `None` if there is nothing.
+    /// What a path leads to, through links; `None` if there is nothing, as where a link leads to itself.
     fn find(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
         let found = match open(self.root, path, OFlags::PATH) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             found => found?,
         };
         let may_have_more = kind(&found)? == FileType::Directory && self.ignored.has_exceptions();
@@ -157,7 +158,7 @@ impl Gatherer<'_, '_> {
                     continue;
                 }
                 let opened = match open(self.root, &folder, OFlags::RDONLY | OFlags::DIRECTORY) {
-                    Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
                     opened => opened?,
                 };
                 let mut names = Vec::new();
@@ -183,7 +184,7 @@ impl Gatherer<'_, '_> {
         while let Some((begin, folder)) = folders.pop() {
             self.stop.check()?;
             let opened = match open(self.root, &folder, OFlags::RDONLY | OFlags::DIRECTORY) {
-                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
                 opened => opened?,
             };
             for entry in Dir::read_from(&opened)? {

@@ -79,6 +79,24 @@ fn files_of_a_context_keep_their_folders() {
 }
 
 #[test]
+fn links_that_lead_nowhere_are_passed_by() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "x/a.txt", "a");
+    for (name, target) in [("self", "self"), ("gone", "nowhere")] {
+        std::os::unix::fs::symlink(target, room.folder.join("context").join(name)).expect("link");
+    }
+    for sources in ["--parents */**/*.txt", "--parents */a.txt", "--parents */./**/a.txt", "*/a.txt"] {
+        build(&room, &["-q", "-t", "made"], &format!("FROM base:1\nCOPY {sources} /p/\n")).ok();
+        assert!(found(&room, "made", "/p").iter().any(|path| path.ends_with("a.txt")), "{sources}");
+    }
+    for name in ["self", "gone", "s*", "g*"] {
+        build(&room, &[], &format!("FROM base:1\nCOPY {name} /p/\n"))
+            .fails_with(1, "is a link, and leads to no file");
+    }
+}
+
+#[test]
 fn files_of_a_stage_keep_their_folders() {
     let Some(room) = Room::new() else { return };
     prepare(&room);
