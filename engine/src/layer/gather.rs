@@ -62,8 +62,8 @@ pub fn gather_into(
     out: &mut Writer<&mut dyn Write>,
     stop: &Stop,
 ) -> Result<usize> {
-    let ignored = Patterns::new(&gathering.ignored);
-    let excluded = Patterns::new(&gathering.excluded);
+    let ignored = Patterns::checked(".dockerignore", &gathering.ignored)?;
+    let excluded = Patterns::checked("--exclude", &gathering.excluded)?;
     let mut gatherer = Gatherer { root, gathering, ignored, excluded, number: first, out, stop };
     for source in &gathering.sources {
         gatherer.source(source).map_err(|error| match error.kind() {
@@ -101,6 +101,7 @@ impl Gatherer<'_, '_> {
                 None => Err(Error::not_found("there is no such file")),
             };
         }
+        Patterns::check(source)?;
         for path in self.matches(&path, before)? {
             match self.find(&path)? {
                 Some(found) => self.add(&path, before, &found)?,

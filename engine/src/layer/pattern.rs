@@ -1,5 +1,7 @@
 //! Patterns of paths: those of Go's `filepath.Match`, and lists of them with `**` and `!`, as `.dockerignore` has them.
 
+use crate::error::{Context, Error, Result};
+
 /// A list of patterns; the last one that matches decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patterns {
@@ -30,6 +32,29 @@ impl Patterns {
             (!parts.is_empty()).then_some(Pattern { parts, is_negated })
         });
         Patterns { patterns: patterns.collect() }
+    }
+
+    /// The same for patterns that somebody wrote, where `name` says.
+    ///
+    /// # Errors
+    /// As for [`Patterns::check`].
+    pub fn checked(name: &str, texts: &[String]) -> Result<Patterns> {
+        let check = |text: &String| Patterns::check(text).context(|| format!("{name}: {text}"));
+        texts.iter().try_for_each(check)?;
+        Ok(Patterns::new(texts))
+    }
+
+    /// Checks one before it is read: with a bracket that stays open it would match nothing.
+    ///
+    /// # Errors
+    /// It has such a one.
+    pub fn check(text: &str) -> Result<()> {
+        match normal(text.as_bytes()).iter().any(|part| is_open(part)) {
+            true => Err(Error::invalid(
+                "a bracket is open: write ] behind the letters that are meant, or \\[ for the sign itself",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whether a path, or a folder that it is in, is meant.
@@ -101,6 +126,22 @@ pub fn is_pattern(text: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether a bracket of a name's pattern has nothing in it or no end.
+fn is_open(mut pattern: &[u8]) -> bool {
+    loop {
+        pattern = match pattern {
+            [] => return false,
+            [b'\\', _, rest @ ..] => rest,
+            [b'[', b']', ..] | [b'[', b'^' | b'!', b']', ..] => return true,
+            [b'[', rest @ ..] => match class(rest, b"") {
+                Some((_, rest)) => rest,
+                None => return true,
+            },
+            [_, rest @ ..] => rest,
+        };
+    }
 }
 
 /// Whether a name matches: `*`, `?`, `[a-z]`, `[^a]`, `\*`. A `*` is taken as `**` is in paths.
@@ -229,6 +270,14 @@ mod tests {
         let name = "a".repeat(255);
         assert!(!matches_part(("*a".repeat(100) + "b").as_bytes(), name.as_bytes()));
         assert!(!of(&("**/a/".repeat(100) + "b")).matches("a/".repeat(1000).as_bytes()));
+    }
+
+    #[test]
+    fn a_bracket_has_an_end() {
+        let whole = ["a", "[a]", "\\[", "[\\]]", "[^a-c]x/[b]", "!*.py[cod]", "a]"];
+        assert!(whole.iter().all(|text| Patterns::check(text).is_ok()));
+        let open = ["[", "a/[b", "[a\\]", "[]", "[^]", "![a", "[a/b]"];
+        assert!(open.iter().all(|text| Patterns::check(text).is_err()));
     }
 
     #[test]

@@ -9,6 +9,21 @@ use std::process::Command;
 use crate::build::{build, prepare, said, write};
 use crate::harness::Room;
 
+/// It would match nothing, and what was to be left out would go along.
+#[test]
+fn a_pattern_with_an_open_bracket_is_refused() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "d/file", "in\n");
+    let fails = |dockerfile: &str, words: &str| build(&room, &["-q"], dockerfile).fails_with(1, words);
+    fails("FROM base:1\nCOPY d[ /x\n", "Dockerfile:2: d[: a bracket is open: ");
+    fails("FROM base:1\nCOPY --exclude=[s d /x\n", "--exclude: [s: a bracket is open: ");
+    write(&room, ".dockerignore", "[secrets\n");
+    fails("FROM base:1\nCOPY d /x\n", ".dockerignore: [secrets: a bracket is open: ");
+    write(&room, ".dockerignore", "[s]ecrets\n\\[\n");
+    build(&room, &["-q"], "FROM base:1\nCOPY d /x\n").ok();
+}
+
 #[test]
 fn nothing_leads_out_of_a_context() {
     let Some(room) = Room::new() else { return };
