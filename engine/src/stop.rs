@@ -1,7 +1,7 @@
 //! Work that is ended from elsewhere: a signal has come, or its client has gone.
 
+use std::fmt;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,22 +14,27 @@ use crate::error::{Context, Error, Kind, Result};
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     is_set: AtomicBool,
-    /// Programs that work for it.
-    programs: Mutex<Vec<Arc<OwnedFd>>>,
+    /// How others are ended that work for it.
+    ends: Mutex<Vec<End>>,
+}
+
+type End = Arc<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Stop").field(&self.is_set).finish()
+    }
 }
 
 impl Stop {
-    /// Ends it, and what works for it in other processes.
+    /// Ends it, and what works for it in other processes or waits for others.
     pub fn set(&self) {
-        let programs = self.0.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.is_set.store(true, Ordering::SeqCst);
-        for program in &*programs {
-            // It may have ended already.
-            let _ = pidfd_send_signal(program, Signal::KILL);
-        }
+        ends.iter().for_each(|end| end());
     }
 
     /// Whether it is to end.
@@ -54,15 +59,23 @@ impl Stop {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn over_program(&self, program: &Child) -> Result<StoppableProgram> {
+    pub fn over_program(&self, program: &Child) -> Result<Ending> {
         let process = pidfd_open(Pid::from_child(program), PidfdFlags::empty()).context(|| "pidfd_open")?;
-        let process = Arc::new(process);
-        let mut programs = self.0.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_set() {
+        Ok(self.also(move || {
+            // It may have ended already.
             let _ = pidfd_send_signal(&process, Signal::KILL);
+        }))
+    }
+
+    /// Something more that is done when it is to end, as long as the result is there.
+    pub fn also(&self, end: impl Fn() + Send + Sync + 'static) -> Ending {
+        let end: End = Arc::new(end);
+        let mut ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_set() {
+            end();
         }
-        programs.push(process.clone());
-        Ok(StoppableProgram { process, stop: self.clone() })
+        ends.push(end.clone());
+        Ending { end, stop: self.clone() }
     }
 }
 
@@ -91,17 +104,22 @@ impl<W: Write> Write for Stoppable<W> {
     }
 }
 
-/// A program that works for somebody.
-#[derive(Debug)]
-pub struct StoppableProgram {
-    process: Arc<OwnedFd>,
+/// Something that is done when work is to end.
+pub struct Ending {
+    end: End,
     stop: Stop,
 }
 
-impl Drop for StoppableProgram {
+impl fmt::Debug for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Ending").field(&self.stop).finish()
+    }
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        let mut programs = self.stop.0.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        programs.retain(|known| !Arc::ptr_eq(known, &self.process));
+        let mut ends = self.stop.0.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.retain(|known| !Arc::ptr_eq(known, &self.end));
     }
 }
 

@@ -6,7 +6,8 @@ use ureq::BodyReader;
 use ureq::http::{Method, StatusCode, header};
 
 use super::Registry;
-use super::http::{ATTEMPTS, Request, pause};
+use super::http::Request;
+use super::patience::{ATTEMPTS, pause};
 use crate::error::{Error, Result};
 use crate::image::Descriptor;
 
@@ -105,7 +106,8 @@ impl Read for BlobReader<'_> {
                 );
                 return Err(IoError::other(Error::new(crate::Kind::Host, text)));
             }
-            pause(None, self.failures, &error.to_string());
+            let stop = self.registry.http.stop();
+            pause(stop, None, self.failures, &error.to_string()).map_err(IoError::other)?;
         }
     }
 }

@@ -13,22 +13,17 @@ use ureq::{Agent, Body, ResponseExt, SendBody};
 use super::certificate::{self, Verification};
 use super::host_names::HostNames;
 use super::origin::{Authorization, Origin};
+use super::patience::{ATTEMPTS, is_busy, pause, retry_after};
 use super::proxy::Proxies;
 use super::tls::Tls;
 use crate::error::{Context, Error, Kind, Result};
-use crate::message;
+use crate::stop::{Ending, Stop};
 
 /// How long nothing may come or go before a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(20);
-
-/// How often a request is tried.
-pub const ATTEMPTS: u32 = 5;
-
-/// The longest that a registry may let us wait.
-const WAIT_MAX: Duration = Duration::from_secs(300);
 
 const REDIRECTS_MAX: usize = 10;
 
@@ -104,14 +99,27 @@ pub struct Http {
     host: String,
     verification: Verification,
     proxies: Proxies,
-    agents: Mutex<BTreeMap<Option<String>, Agent>>,
+    agents: Mutex<BTreeMap<Option<String>, (Agent, Ending)>>,
+    /// What ends all of them.
+    stop: Stop,
 }
 
 impl Http {
     /// To the registry at `host` and where it leads.
     pub fn new(host: &str, verification: Verification) -> Http {
         let host = host.to_ascii_lowercase();
-        Http { host, verification, proxies: Proxies::of_process(), agents: Mutex::default() }
+        let (agents, stop) = (Mutex::default(), Stop::default());
+        Http { host, verification, proxies: Proxies::of_process(), agents, stop }
+    }
+
+    /// The same until `stop` ends them, whatever is waited for.
+    pub fn until(self, stop: &Stop) -> Http {
+        Http { stop: stop.clone(), ..self }
+    }
+
+    /// What ends what is sent.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Whether an origin may be asked without TLS: one of this machine, or the registry itself if verification is waived.
@@ -135,8 +143,10 @@ impl Http {
             let is_last = attempt == ATTEMPTS;
             match self.send_once(request, authorization) {
                 Ok(answer) if !is_busy(answer.status()) || is_last => return Ok(answer),
-                Ok(answer) => pause(retry_after(&answer), attempt, answer.status().as_str()),
-                Err(Failure::Broken(error)) if !is_last => pause(None, attempt, &error.to_string()),
+                Ok(answer) => pause(&self.stop, retry_after(&answer), attempt, answer.status().as_str())?,
+                Err(Failure::Broken(error)) if !is_last => {
+                    pause(&self.stop, None, attempt, &error.to_string())?
+                }
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -206,7 +216,7 @@ impl Http {
         let proxy = self.proxies.find(is_https(url), url.host().unwrap_or_default(), url.port_u16());
         let proxy = proxy.map(str::to_string);
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(&proxy) {
+        if let Some((agent, _)) = agents.get(&proxy) {
             return Ok(agent.clone());
         }
         let through = match &proxy {
@@ -233,7 +243,9 @@ impl Http {
         let tls = Tls::new(self.verification, certificate::folders());
         let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
         let agent = Agent::with_parts(configuration, connector, HostNames::default());
-        agents.insert(proxy, agent.clone());
+        let ended = agent.clone();
+        let ending = self.stop.also(move || ended.clone().shutdown());
+        agents.insert(proxy, (agent.clone(), ending));
         Ok(agent)
     }
 }
@@ -303,25 +315,6 @@ pub fn location(answer: &Response<Body>) -> Result<String> {
     let value = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let value = value.ok_or_else(|| Error::corrupt(format!("{from}: an answer without Location")))?;
     Ok(follow(from, value)?.to_string())
-}
-
-fn is_busy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
-}
-
-/// What a registry says in seconds. Those that give a date instead get the usual wait.
-fn retry_after(answer: &Response<Body>) -> Option<Duration> {
-    let value = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    Some(Duration::from_secs(value.trim().parse().ok()?).min(WAIT_MAX))
-}
-
-/// Waits before the next attempt: as long as the registry wants, or twice as long each time.
-pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
-    let wait = wanted.unwrap_or_else(|| Duration::from_millis(250 << attempt.min(6)));
-    if wait > Duration::from_secs(1) {
-        message::say(format_args!("waiting {} seconds for the registry: {why}", wait.as_secs()));
-    }
-    std::thread::sleep(wait);
 }
 
 fn failure(url: &Uri, error: ureq::Error) -> Failure {

@@ -1,6 +1,6 @@
 //! Registries by the distribution API: manifests and blobs, up and down. It knows nothing of the store.
 //!
-//! `http` sends a request, with patience; `token` says who asks; a [`Registry`] is one repository at one host.
+//! `http` sends a request, with `patience`; `token` says who asks; a [`Registry`] is one repository at one host.
 
 mod blob;
 mod certificate;
@@ -10,6 +10,7 @@ mod download;
 mod host_names;
 mod http;
 mod origin;
+mod patience;
 mod proxy;
 mod tags;
 mod tls;
@@ -37,6 +38,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{DOCUMENT_MAX, media_type};
 use crate::reference::{DOCKER_HUB, Repository};
 use crate::registries::{Endpoint, Registries};
+use crate::stop::Stop;
 
 /// The host that serves Docker Hub.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
@@ -109,13 +111,26 @@ impl Registry {
     /// # Errors
     /// It cannot be reached, or is no registry.
     pub fn open(endpoint: &Endpoint, purpose: Purpose, access: &Access) -> Result<Registry> {
+        Registry::open_until(endpoint, purpose, access, &Stop::default())
+    }
+
+    /// The same for work that `stop` ends, whatever the registry is waited for.
+    ///
+    /// # Errors
+    /// As for [`Registry::open`].
+    pub fn open_until(
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        access: &Access,
+        stop: &Stop,
+    ) -> Result<Registry> {
         let Endpoint { repository, is_insecure, is_elsewhere } = endpoint;
         let verification = if *is_insecure { Verification::Waived } else { access.verification };
         let credential = match is_elsewhere {
             false => access.credentials.find(repository)?,
             true => access.credentials.find_named(repository)?,
         };
-        Registry::open_as(repository, purpose, verification, credential)
+        Registry::begin(repository, purpose, verification, credential, stop)
     }
 
     /// The same as somebody in particular.
@@ -128,6 +143,16 @@ impl Registry {
         verification: Verification,
         credential: Option<Credential>,
     ) -> Result<Registry> {
+        Registry::begin(repository, purpose, verification, credential, &Stop::default())
+    }
+
+    fn begin(
+        repository: &Repository,
+        purpose: Purpose,
+        verification: Verification,
+        credential: Option<Credential>,
+        stop: &Stop,
+    ) -> Result<Registry> {
         let host = match repository.registry.as_str() {
             DOCKER_HUB => DOCKER_HUB_HOST,
             host => host,
@@ -138,7 +163,7 @@ impl Registry {
             repository: repository.clone(),
             purpose,
             base,
-            http: Http::new(origin.host(), verification),
+            http: Http::new(origin.host(), verification).until(stop),
             origin,
             credential,
             authorization: Mutex::default(),

@@ -45,7 +45,7 @@ pub fn pull(
 ) -> Result<Pulled> {
     let named = || reference.familiar();
     let (registry, found) =
-        anywhere(reference, access, observer, |registry| find(registry, reference, platform))?;
+        anywhere(store, reference, access, observer, |registry| find(registry, reference, platform))?;
     let manifest = &found.manifest;
     let digests = found.documents.iter().map(|document| document.digest);
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.digest);
@@ -121,7 +121,7 @@ pub fn pull_all(
 ) -> Result<Vec<Pulled>> {
     let named = |tag: String| Reference { repository: repository.clone(), tag: Some(tag), digest: None };
     // Which mirrors it has does not depend on the tag.
-    let tags = anywhere(&named("latest".into()), access, observer, Registry::tags)?.1;
+    let tags = anywhere(store, &named("latest".into()), access, observer, Registry::tags)?.1;
     if tags.is_empty() {
         return Err(Error::not_found(format!("{}: it has no tags", repository.familiar())));
     }
@@ -155,13 +155,14 @@ fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
 
 /// At the first of the mirrors where `find` finds something, or else at the registry itself.
 fn anywhere<T>(
+    store: &Store,
     reference: &Reference,
     access: &Access,
     observer: &dyn Observer,
     find: impl Fn(&Registry) -> Result<T>,
 ) -> Result<(Registry, T)> {
     let look = |endpoint: &Endpoint| -> Result<(Registry, T)> {
-        let registry = Registry::open(endpoint, Purpose::Pull, access)?;
+        let registry = Registry::open_until(endpoint, Purpose::Pull, access, store.stop())?;
         let found = find(&registry).context(|| reference.familiar())?;
         Ok((registry, found))
     };

@@ -41,7 +41,8 @@ pub fn push(
         Some(compressed) => (&compressed.manifest, &compressed.text),
         None => (&document, &text),
     };
-    let registry = Registry::open(&access.registries.endpoint(reference)?, Purpose::Push, access)?;
+    let endpoint = access.registries.endpoint(reference)?;
+    let registry = Registry::open_until(&endpoint, Purpose::Push, access, store.stop())?;
     let source = mount_source(store, record, reference)?;
     upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
     let config = store.blobs().open(&document.config.digest)?;

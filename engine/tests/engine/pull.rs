@@ -1,16 +1,18 @@
 //! Images from registries that break, are busy, lie, and send elsewhere.
 
 use std::fs;
+use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use pillbox_engine::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::boxd::Boxd;
 use crate::harness::{Room, finish, wait_for};
 use crate::registry::{Answer, Content, OCI_INDEX, OCI_MANIFEST, Registry, Request, layer};
 use crate::rootless;
@@ -228,7 +230,7 @@ fn who_is_busy_is_asked_again() {
         0 => Answer::Status(502, vec![], String::new()),
         _ => Answer::Usual,
     });
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let said = room.call(&["pull", "-q", &format!("{}/a:1", registry.host)]).exits(0);
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(said.stderr, "box: waiting 2 seconds for the registry: 429\n");
@@ -249,6 +251,38 @@ fn slow_bodies_are_waited_for() {
         false => Answer::Usual,
     });
     room.call(&["pull", "-q", &format!("{}/a:1", registry.host)]).ok();
+}
+
+/// Whoever waits for the same layer does not wait for a registry that has fallen silent to the other one.
+#[test]
+fn a_client_that_goes_leaves_nothing_waiting() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    for (name, answer) in [
+        ("silent", (|| Answer::Stall(10)) as fn() -> Answer),
+        ("busy", || Answer::Status(429, vec![("Retry-After", "100".into())], String::new())),
+    ] {
+        let layer = small(&room, name, name);
+        let blob = Digest::of(&layer.0).to_string();
+        let mut content = Content::default();
+        content.image("1", "amd64", &[layer]);
+        let wanted = blob.clone();
+        let is_first = move |request: &Request| request.path.ends_with(&wanted) && request.before == 0;
+        let registry = Registry::start(content, move |request| match is_first(request) {
+            true => answer(),
+            false => Answer::Usual,
+        });
+        let path = format!("/images/create?fromImage={}/{name}&tag=1", registry.host);
+        let mut first = boxd.connect();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n");
+        first.write_all(head.as_bytes()).expect("a request");
+        wait_for("the layer", || !registry.requests(&blob).is_empty());
+        drop(first);
+        let began = Instant::now();
+        let said = boxd.post(&path, None).text();
+        assert!(said.contains("Downloaded newer image"), "{name}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
