@@ -450,17 +450,32 @@ fn check_connecting_beside_a_start(room: &Room) {
     room.give_rootfs();
     for round in 0..6 {
         room.call(&["create", "--name", "cc", "--network", "first", "./rootfs", "sleep", "1000"]).exits(0);
-        std::thread::scope(|scope| {
+        let [started, connected, disconnected] = std::thread::scope(|scope| {
             let call = |pause, arguments: &'static [&'static str]| {
                 scope.spawn(move || {
                     std::thread::sleep(Duration::from_millis(pause));
-                    room.call(arguments).exits(0)
+                    room.call(arguments)
                 })
             };
-            call(0, &["start", "cc"]);
-            call(10 * round, &["network", "connect", "second", "cc"]);
-            call(15 * round, &["network", "disconnect", "first", "cc"]);
+            let calls = [
+                call(0, &["start", "cc"]),
+                call(10 * round, &["network", "connect", "second", "cc"]),
+                call(15 * round, &["network", "disconnect", "first", "cc"]),
+            ];
+            calls.map(|call| call.join().expect("a call"))
         });
+        for call in [started, disconnected] {
+            call.exits(0);
+        }
+        // An ordinary user's that was disconnected before its start began without networks, and stays so.
+        if connected.status != 0 {
+            connected.fails(1, "it was started without a network with a name");
+            let format = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{end}}";
+            let recorded = room.call(&["inspect", "-f", format, "cc"]).ok();
+            assert!(!recorded.contains("first") && !recorded.contains("second"), "{recorded}");
+            room.call(&["rm", "-f", "cc"]).ok();
+            continue;
+        }
         let format = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}}/{{end}}";
         let recorded = room.call(&["inspect", "-f", format, "cc"]).ok();
         let made = room.call(&["exec", "cc", "sh", "-c", "ip -o -4 addr | grep -v ' lo ' "]).ok();
