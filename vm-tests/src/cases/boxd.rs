@@ -210,7 +210,10 @@ fn logout_of_a_user(guest: &Guest) -> Result<(), String> {
     call("rm -f one two")?;
     // Whoever would remove it is started in the scope, which has ended.
     let manager = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
-    let _ = fs::remove_dir(format!("{manager}/app.slice/box-monitors"));
+    let monitors = format!("{manager}/app.slice/box-monitors");
+    wait_until("the last monitor's end", || {
+        Ok(fs::remove_dir(&monitors).is_ok() || !Path::new(&monitors).exists())
+    })?;
     fs::remove_dir_all(folder).map_err(|e| e.to_string())
 }
 
