@@ -142,14 +142,13 @@ impl Rootless {
     /// It cannot be started.
     pub fn replace_way_out(&self) -> Result<()> {
         let has_lost_it = self.way_out().is_some_and(|helper| !helper.is_running().unwrap_or(true));
-        match self.find()? {
-            Some(namespaces) if has_lost_it => {
-                let opened = namespaces.open_way_out();
-                // With who held it, who has just been killed.
-                if self.find()?.is_none() { Ok(()) } else { opened }
-            }
-            _ => Ok(()),
+        if !has_lost_it {
+            return Ok(());
         }
+        let Some(namespaces) = self.find()? else { return Ok(()) };
+        let opened = namespaces.open_way_out();
+        // With who held it, who has just been killed.
+        if self.find()?.is_none() { Ok(()) } else { opened }
     }
 
     /// Removes what belongs to namespaces that are gone: records, and the program that was their way out.
