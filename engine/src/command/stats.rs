@@ -101,16 +101,10 @@ fn look(
     for folder in folders {
         let found = ContainerRecord::read(&folder)
             .and_then(|record| Ok(record.zip(Some(Status::of(store, &folder)?))));
-        let (record, status) = match found {
-            Err(_) if told.contains(&folder.id) => continue,
-            Err(error) => {
-                told.insert(folder.id.clone());
-                let _: Option<()> = whole(&folder, Err(error));
-                continue;
-            }
-            Ok(None) => continue,
-            Ok(Some(found)) => found,
-        };
+        if found.is_err() && !told.insert(folder.id.clone()) {
+            continue;
+        }
+        let Some(Some((record, status))) = whole(&folder, found) else { continue };
         let now = match status.is_alive() {
             true => match Sample::take(store, &folder, &record) {
                 Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => None,
