@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pillbox::text::time::parse_duration;
 
+use super::options::PERIOD;
 use crate::error::{Error, Result};
 
 /// Reads `512m`, `1.5g`, `64MiB`, `128 kilobytes`; a number alone is bytes. A thousand is 1,024 in all of them, as Docker has it.
@@ -42,7 +43,7 @@ pub fn parse_processors(flag: &str, text: &str) -> Result<u64> {
     let value: Option<f64> = text.parse().ok().filter(|value: &f64| value.is_finite());
     match value {
         // The kernel takes no less than a millisecond.
-        Some(value) if (0.01..1e6).contains(&value) => Ok((value * 100_000.0).round() as u64),
+        Some(value) if (0.01..1e6).contains(&value) => Ok((value * PERIOD as f64).round() as u64),
         _ => Err(Error::invalid(format!(
             "{flag} {text}: must be a number of processors such as 1.5, at least 0.01"
         ))),

@@ -5,7 +5,7 @@ use crate::error::Error;
 /// What is wrong with a line whose first word is none of the instructions' names.
 pub fn unknown(word: &str, rest: &str, names: &[&str]) -> Error {
     let text = match proposed(&word.to_ascii_lowercase(), rest) {
-        Some(remedy) => format!("{word} {}: {remedy}", rest.trim()),
+        Some(remedy) => format!("{word} {}: there is no such instruction: {remedy}", rest.trim()),
         None => format!("{word}: there is no such instruction{}", hint(word, names)),
     };
     Error::invalid(text)
@@ -15,12 +15,11 @@ pub fn unknown(word: &str, rest: &str, names: &[&str]) -> Error {
 fn proposed(word: &str, rest: &str) -> Option<String> {
     let first = rest.split_whitespace().next();
     match word {
-        "merge" => Some(format!(
-            "there is no such instruction: COPY --link --from={} / / brings the files of an image",
-            first.unwrap_or("IMAGE")
-        )),
+        "merge" => {
+            Some(format!("COPY --link --from={} / / brings the files of an image", first.unwrap_or("IMAGE")))
+        }
         "install" => Some(
-            "there is no such instruction: RUN with the image's package manager, or COPY --from=IMAGE of one that has it, brings a program"
+            "RUN with the image's package manager, or COPY --from=IMAGE of one that has it, brings a program"
                 .to_string(),
         ),
         _ => None,
