@@ -72,7 +72,6 @@ struct State {
 
 impl Printer {
     pub fn new(style: Style) -> Printer {
-        // Parts of another build have other digests.
         let reporter = Reporter::new("");
         Printer { style, reporter, began: Instant::now(), state: Mutex::default(), over: Condvar::new() }
     }

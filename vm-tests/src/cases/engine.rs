@@ -220,7 +220,6 @@ fn restarts_after_out_of_memory(guest: &Guest) -> Result<(), String> {
     store.end()
 }
 
-/// Monitors are in a cgroup of their own, which goes with the last one.
 /// Containers over one link have each other, by their names as well.
 fn ipvlan(guest: &Guest) -> Result<(), String> {
     let store = Store::new(guest)?;
@@ -261,6 +260,7 @@ fn ipvlan(guest: &Guest) -> Result<(), String> {
     store.end()
 }
 
+/// Monitors are in a cgroup of their own, which goes with the last one.
 fn cgroup_of_monitors(guest: &Guest) -> Result<(), String> {
     let store = Store::new(guest)?;
     for parent in [None, Some("/test-monitors")] {

@@ -162,6 +162,7 @@ mod tests {
             passing.join().unwrap().unwrap();
         }
     }
+
     #[test]
     fn an_agent_that_says_nothing_is_not_waited_for_when_the_client_has_gone() {
         let (mut client, outside) = UnixStream::pair().unwrap();
