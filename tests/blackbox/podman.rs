@@ -165,9 +165,7 @@ fn write_files(container: &Container) {
     for name in ["home", "home/.config", "home/.config/containers", "tmp", "calls"] {
         chown(folder.join(name), Some(USER), Some(USER)).expect("chown");
     }
-    let mut image = Command::new("tar");
-    image.arg("-C").arg(container.rootfs()).arg("-cf").arg(folder.join("image.tar")).arg(".");
-    assert!(image.status().expect("tar").success());
+    container.tar();
 }
 
 /// A cgroup that belongs to the user, and one below it.

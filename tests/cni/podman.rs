@@ -62,10 +62,7 @@ fn podman_connects_containers() {
         if info.stdout != "cni\n" {
             return lack("podman has no CNI any more");
         }
-        let tar = container.folder.join("image.tar");
-        let packed =
-            Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(container.rootfs()).arg(".").status();
-        assert!(packed.expect("tar").success());
+        let tar = container.tar();
         podman(&container, &["import", "--quiet", tar.to_str().expect("UTF-8"), "box"]).ok();
         let before = Inventory::take();
         let run = |name: &str, flags: &[&str]| {

@@ -61,6 +61,19 @@ impl<'r> Container<'r> {
         self.bundle().join("rootfs")
     }
 
+    /// The root file system as a tar.
+    pub fn tar(&self) -> PathBuf {
+        let path = self.folder.join("image.tar");
+        // Tests share busybox by hard links. Each new link changes its ctime, and tar fails if that happens while it reads.
+        let (linked, own) = (self.rootfs().join("bin/busybox"), self.folder.join("busybox"));
+        host::copy_program(&linked, &own);
+        fs::rename(own, linked).expect("busybox");
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&path).arg("-C").arg(self.rootfs()).arg(".");
+        assert!(tar.status().expect("tar").success());
+        path
+    }
+
     /// The runtime's `--root`.
     pub fn state_folder(&self) -> PathBuf {
         self.folder.join("state")
